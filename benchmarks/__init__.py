@@ -1,0 +1,1 @@
+"""What cogwork costs beside plain LangGraph, measured; ``python -m benchmarks`` prints it."""

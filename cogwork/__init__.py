@@ -1,0 +1,117 @@
+"""cogwork: agent workflows as data, compiled to LangGraph.
+
+``load`` a workflow, ``check`` it, ``compile`` it to a graph and call that like any LangGraph graph. Importing this module
+is cheap; LangGraph is imported by the first ``compile``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+
+if TYPE_CHECKING:
+    from cogwork.app import App, Source
+    from cogwork.settings import Settings
+    from cogwork.store.checkpoints import SqliteCheckpoints
+    from cogwork.tools.function import FunctionTool, tool
+    from graphs.graph import WorkflowGraph
+    from graphs.language.builder import workflow
+    from graphs.language.load import Workflow
+    from graphs.language.spec import WorkflowSpec
+    from state.errors import AnswerRefused, CogworkError, Fault, InputRefused, NotResumable, SpecError, WorkflowFailed
+    from state.events import Event
+    from state.problems import Problem
+
+_HOMES = {
+    "App": "cogwork.app",
+    "Settings": "cogwork.settings",
+    "SqliteCheckpoints": "cogwork.store.checkpoints",
+    "FunctionTool": "cogwork.tools.function",
+    "tool": "cogwork.tools.function",
+    "WorkflowGraph": "graphs.graph",
+    "workflow": "graphs.language.builder",
+    "Workflow": "graphs.language.load",
+    "WorkflowSpec": "graphs.language.spec",
+    "Event": "state.events",
+    "Problem": "state.problems",
+    **dict.fromkeys(
+        ("AnswerRefused", "CogworkError", "Fault", "InputRefused", "NotResumable", "SpecError", "WorkflowFailed"),
+        "state.errors",
+    ),
+}
+__all__ = [
+    "AnswerRefused",
+    "App",
+    "CogworkError",
+    "Event",
+    "Fault",
+    "FunctionTool",
+    "InputRefused",
+    "NotResumable",
+    "Problem",
+    "Settings",
+    "SpecError",
+    "SqliteCheckpoints",
+    "Workflow",
+    "WorkflowFailed",
+    "WorkflowGraph",
+    "WorkflowSpec",
+    "check",
+    "compile",
+    "load",
+    "tool",
+    "workflow",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'cogwork' has no attribute {name!r}")
+
+
+def load(source: Source) -> Workflow:
+    """The workflow of a name, a file, YAML text, a dict or a spec.
+
+    Raises:
+        SpecError: holds every problem, each with its place.
+    """
+    return _app().load(source)
+
+
+def check(source: Source, *, tools: Iterable[Any] = (), settings: Settings | None = None) -> list[Problem]:
+    """Every problem of a workflow, in a stable order; empty when nothing is wrong, and then it compiles."""
+    return _app(settings, tools).check(source)
+
+
+def compile(
+    source: Source,
+    *,
+    checkpointer: Any = None,
+    store: Any = None,
+    tools: Iterable[Any] = (),
+    settings: Settings | None = None,
+) -> WorkflowGraph:
+    """The workflow as a compiled LangGraph graph, for ``invoke``, ``ainvoke``, ``stream``, ``get_state`` and the rest.
+
+    Args:
+        source: a name, a file, YAML text, a dict, a spec or a loaded workflow.
+        checkpointer: a LangGraph saver, or the path of a SQLite file; without one nothing can be paused or resumed.
+        store: a LangGraph store.
+        tools: Python functions or ``Tool`` objects that the workflow may name, besides the built-in ones.
+        settings: those of the environment without it.
+
+    Raises:
+        SpecError: holds every problem.
+    """
+    return _app(settings, tools).compile(source, checkpointer=checkpointer, store=store)
+
+
+def _app(settings: Settings | None = None, tools: Iterable[Any] = ()) -> App:
+    return import_module("cogwork.app").app(settings, tools)  # type: ignore[no-any-return]

@@ -1,0 +1,6 @@
+"""``python -m cogwork``: the command line."""
+
+from cogwork.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The questions of a run, shown to the person at the terminal, and the answers taken there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cogwork.cli import render
+from cogwork.cli.answers import Question, resume_command
+from cogwork.cli.values import coerced
+from state.schemas import faults
+from state.values import Json
+
+
+def can_ask() -> bool:
+    """Whether a person sits at both ends."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def show_questions(thread: str, questions: Sequence[Question], *, resumable: bool = True) -> None:
+    """Every open question with its material and form, and the command that answers them."""
+    for question in questions:
+        show_question(question)
+    if resumable and questions:
+        render.say()
+        render.say("The run rests. Answer and go on with:")
+        render.say(("  " + resume_command(thread, questions), "bold cyan"))
+
+
+def show_question(question: Question) -> None:
+    """One question: what is asked where, what to look at, which fields the answer has."""
+    render.say()
+    render.say(("? ", "bold magenta"), (str(question["ask"]), "bold"), (f"   [{question['at']}]", "dim"))
+    if question.get("show") is not None:
+        render.say()
+        render.value(question["show"])
+    if question.get("deadline"):
+        render.say((f"open until {question['deadline']}", "dim"))
+    render.say()
+    render.columns([_described(name, schema, question["form"]) for name, schema in fields(question["form"]).items()])
+
+
+def fields(form: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The fields of a form with their schemas."""
+    properties = form.get("properties")
+    if not isinstance(properties, Mapping):
+        return {}
+    return {name: schema if isinstance(schema, dict) else {} for name, schema in properties.items()}
+
+
+def _described(name: str, schema: Mapping[str, Any], form: Mapping[str, Any]) -> list[str | tuple[str, str]]:
+    more = [str(schema["description"])] if schema.get("description") else []
+    if name not in form.get("required", ()):
+        more.append(f"default {json.dumps(schema['default'])}" if "default" in schema else "may be left out")
+    return [("  " + name, "cyan"), kind(schema), ("; ".join(more), "dim")]
+
+
+def kind(schema: Mapping[str, Any]) -> str:
+    """What a schema takes, in a few words."""
+    if schema.get("enum"):
+        return " | ".join(choice if isinstance(choice, str) else json.dumps(choice) for choice in schema["enum"])
+    named = schema.get("type", "anything")
+    return " or ".join(named) if isinstance(named, list) else str(named)
+
+
+def ask(question: Question) -> dict[str, Json]:
+    """The answer of the person at the terminal, field by field; each is asked again until it fits."""
+    form = question["form"]
+    return {name: asked(name, schema, needed=name in form.get("required", ())) for name, schema in fields(form).items()}
+
+
+def asked(name: str, schema: Mapping[str, Any], *, needed: bool) -> Json:
+    """One value from the person at the terminal; Enter takes the default."""
+    default = schema.get("default")
+    shown = f" [{default if isinstance(default, str) else json.dumps(default)}]" if "default" in schema else ""
+    while True:
+        text = render.prompt(f"{name} ({kind(schema)}){shown}: ").strip()
+        if not text and "default" in schema:
+            return default
+        value = coerced(dict(schema), text)
+        if not text and needed and schema.get("type") != "string":
+            render.note(("a value is needed", "yellow"))
+        elif wrong := faults(dict(schema), value):
+            render.note((wrong[0].removeprefix("the top: "), "yellow"))
+        else:
+            return value

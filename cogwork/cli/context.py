@@ -1,0 +1,67 @@
+"""What the commands share: options that mean the same everywhere, and cogwork opened with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cogwork.cli.exits import Refusal
+
+if TYPE_CHECKING:
+    from cogwork.app import App
+    from cogwork.store.owners import Owners
+    from cogwork.store.runs import Runs
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="Thread id, run id, or the beginning of one.", show_default=False)
+]
+WorkflowName = Annotated[
+    str, typer.Argument(metavar="WORKFLOW", help="Name of a workflow, or a YAML or JSON file.", show_default=False)
+]
+
+
+def opened() -> App:
+    """cogwork with the settings of the environment.
+
+    Raises:
+        Refusal: a setting is wrong.
+    """
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from cogwork.app import app
+
+    try:
+        return app()
+    except ValidationError as err:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in err.errors(include_url=False))
+        raise Refusal(f"The settings are wrong: {faults}", "see cogwork.toml and COGWORK_… in the environment") from err
+    except (SettingsError, ValueError) as err:
+        raise Refusal(
+            f"The settings cannot be read: {err}", "see cogwork.toml and COGWORK_… in the environment"
+        ) from err
+
+
+def owners(app: App) -> Owners:
+    """Who works on which run."""
+    from cogwork.store.owners import Owners
+
+    return Owners(app.settings.state_dir / "owners")
+
+
+@contextmanager
+def kept_runs(app: App) -> Iterator[Runs]:
+    """The runs of the checkpoint file.
+
+    Raises:
+        StoreError: the file cannot be used.
+    """
+    from cogwork.store.runs import Runs
+
+    with app.checkpoints() as saver:
+        yield Runs(saver, owners(app).alive)

@@ -1,0 +1,164 @@
+"""One run from the command line: shown while it goes on, asked about where it rests, and its end told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cogwork.cli import asking, exits, render
+from cogwork.cli.answers import Given, Question, resume_command
+from cogwork.cli.views import View, chosen, progress_of
+from state.errors import AnswerRefused
+from state.events import Event
+from state.values import Json
+
+if TYPE_CHECKING:
+    from graphs.graph import WorkflowGraph
+
+
+@dataclass(slots=True, kw_only=True)
+class Drive:
+    """A graph on its thread, driven until it ends or rests."""
+
+    graph: WorkflowGraph
+    thread: str
+    given: Given
+    json: bool
+    interactive: bool
+    kept: bool = True
+    """Whether the run can be resumed later."""
+
+    def go(self, input: Any) -> int:
+        """Run or resume, answer what is asked as far as possible, and tell the end; the exit code."""
+        try:
+            last = self._stretches(input)
+        except KeyboardInterrupt:
+            return self._stopped()
+        return self._told(last)
+
+    @property
+    def config(self) -> Any:
+        """What LangGraph is called with."""
+        return {"configurable": {"thread_id": self.thread}}
+
+    def _stretches(self, input: Any) -> Event:
+        from langgraph.types import Command
+
+        last = self._stretch(input)
+        while last.kind == "run.paused":
+            answers = self._answers(last.data["questions"])
+            if not answers:
+                break
+            try:
+                last = self._stretch(Command(resume=self._addressed(answers)))
+            except AnswerRefused as refused:
+                if not self.interactive:
+                    raise
+                render.complain(str(refused))
+        return last
+
+    def _stretch(self, input: Any) -> Event:
+        """The events up to the next rest; the last of them."""
+        view = chosen(json=self.json)
+        before = self.graph.get_state(self.config).values.get("nodes", {}) if not isinstance(input, dict) else {}
+        view.begin(progress_of(self.graph, before))
+        try:
+            return asyncio.run(self._followed(input, view))
+        finally:
+            view.end()
+
+    async def _followed(self, input: Any, view: View) -> Event:
+        last: Event | None = None
+        async for event in self.graph.aevents(input, self.config):
+            last = event
+            view.see(event)
+        assert last is not None, "a run ends with an event"
+        return last
+
+    def _answers(self, questions: list[Question]) -> dict[str, Json]:
+        """Answers from the options, else from the person at the terminal."""
+        fitting = self.given.waiting_for(questions)
+        if fitting:
+            self.given = self.given.without(fitting)
+            return fitting.answers(questions)
+        if not self.interactive:
+            return {}
+        answers = {}
+        for question in questions:
+            asking.show_question(question)
+            render.say(("Answer here; Ctrl-C leaves it open for later.", "dim"))
+            answers[str(question["at"])] = asking.ask(question)
+        return answers
+
+    def _addressed(self, answers: dict[str, Json]) -> dict[str, Json]:
+        """The answers under the ids of their interrupts, which no answer can be mistaken for."""
+        ids = {str(i.value["at"]): i.id for i in self.graph.get_state(self.config).interrupts}
+        return {ids[path]: answer for path, answer in answers.items()}
+
+    # -- ends ----------------------------------------------------------------------------------------------
+
+    def _told(self, last: Event) -> int:
+        code = {"run.completed": exits.DONE, "run.failed": exits.FAILED}.get(last.kind, exits.RESTS)
+        if self.json:
+            render.write_json(self._result(last, code), indent=None)
+            return code
+        tell: dict[str, Callable[[Event], None]] = {"run.completed": self._completed, "run.failed": self._failed}
+        tell.get(last.kind, self._rests)(last)
+        if unused := [*self.given.fields, *self.given.whole]:
+            render.note((f"not used: {', '.join(unused)}", "yellow"))
+        return code
+
+    def _result(self, last: Event, code: int) -> dict[str, Json]:
+        status = {exits.DONE: "completed", exits.FAILED: "failed"}.get(code, "paused")
+        questions = last.data.get("questions") or []
+        return {
+            "event": "result",
+            "status": status,
+            "run": last.run,
+            "thread": self.thread,
+            "workflow": self.graph.plan.spec.name,
+            "output": last.data.get("output"),
+            "error": last.data.get("error"),
+            "questions": questions,
+            "resume": resume_command(self.thread, questions) if questions and self.kept else None,
+            "exit": code,
+        }
+
+    def _completed(self, last: Event) -> None:
+        output = last.data.get("output")
+        if output is not None:
+            render.value(output)
+        self._footer("completed")
+
+    def _failed(self, last: Event) -> None:
+        from cogwork.cli.reasons import brief_error
+
+        error = last.data.get("error") or {}
+        where = f" at {error['node']}" if error.get("node") else ""
+        hint = f"cogwork why {self.thread} {error['node']}" if error.get("node") and self.kept else ""
+        render.complain(f"the run failed{where}: {brief_error(error)}", hint)
+        self._footer("failed")
+
+    def _rests(self, last: Event) -> None:
+        asking.show_questions(self.thread, last.data["questions"], resumable=self.kept)
+        if not self.kept:
+            render.note(
+                ("nothing of this run was kept: leave out --no-checkpoint, or give --answer, to go on", "yellow")
+            )
+        self._footer("paused")
+
+    def _footer(self, status: str) -> None:
+        kept = f"run {self.thread}" if self.kept else "not kept"
+        render.note((f"{render.MARKS[status]} {status}", render.STYLES[status]), (f" · {kept}", "dim"))
+
+    def _stopped(self) -> int:
+        if self.json:
+            render.write_json(
+                {"event": "result", "status": "interrupted", "thread": self.thread, "exit": 130}, indent=None
+            )
+        elif self.kept:
+            render.note(("\nStopped; what is finished is kept. Go on with:\n", "yellow"))
+            render.note((f"  cogwork resume {self.thread}", "bold cyan"))
+        return exits.INTERRUPTED

@@ -1,0 +1,26 @@
+"""The exit codes of every command, and the errors that the command line raises itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from state.errors import CogworkError
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+RESTS: Final = 3
+MISSING: Final = 4
+INTERRUPTED: Final = 130
+EPILOG: Final = (
+    "Exit codes: 0 done, 1 problems found or run failed, 2 wrong usage, input or answer, "
+    "3 the run rests at a person, 4 not found or not resumable, 130 interrupted."
+)
+
+
+class Refusal(CogworkError):
+    """A command that cannot be carried out: what is wrong, what to do next, and the exit code."""
+
+    def __init__(self, message: str, hint: str = "", code: int = USAGE) -> None:
+        self.hint, self.code = hint, code
+        super().__init__(message)

@@ -1,0 +1,237 @@
+"""The commands that look at runs: ``status``, ``list``, ``show`` and ``why``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cogwork.cli import context, render
+from cogwork.cli.exits import MISSING, Refusal
+from cogwork.cli.reasons import brief_cause, brief_error
+
+if TYPE_CHECKING:
+    from cogwork.store.runs import RunSummary
+    from state.values import Json
+
+StepName = Annotated[str | None, typer.Argument(metavar="[STEP]", help="Path of a step.", show_default=False)]
+
+
+def status(name: context.RunName, json: context.Json = False) -> None:
+    """What a run is doing, or what it waits for."""
+    summary = _found(name)
+    if json:
+        render.write_json(summary.to_dict())
+        return
+    style = render.STYLES[summary.status]
+    mark = f"{render.MARKS[summary.status]} {summary.status}"
+    render.say((mark, style), f"  {summary.thread}", (f"  {summary.workflow}, run {summary.run}", "dim"))
+    render.say(
+        ("began ", "dim"),
+        clock(summary.started),
+        *((("  ended ", "dim"), clock(summary.ended)) if summary.ended else ()),
+    )
+    counts: dict[str, int] = {}
+    for record in _own_records(summary).values():
+        counts[str(record.get("status"))] = counts.get(str(record.get("status")), 0) + 1
+    render.say(("steps ", "dim"), ", ".join(f"{count} {name}" for name, count in counts.items()) or "none begun")
+    _next(summary)
+
+
+def _next(summary: RunSummary) -> None:
+    if summary.error:
+        render.say((brief_error(summary.error), "red"), (f"  at {summary.error.get('node')}", "dim"))
+    if summary.status == "paused":
+        from cogwork.cli.asking import show_questions
+
+        show_questions(summary.thread, summary.questions)
+    elif summary.status == "unfinished":
+        render.say("Nobody works on it. Go on with:")
+        render.say((f"  cogwork resume {summary.thread}", "bold cyan"))
+
+
+def list_(
+    status: Annotated[str | None, typer.Option(help="Only runs of this status.", show_default=False)] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow.", show_default=False)] = None,
+    limit: context.Limit = 20,
+    json: context.Json = False,
+) -> None:
+    """The runs that are kept, the latest first."""
+    from cogwork.store.runs import RUN_STATUSES
+
+    if status is not None and status not in RUN_STATUSES:
+        raise Refusal(f"There is no status {status!r}", f"there are {', '.join(RUN_STATUSES)}")
+    with context.kept_runs(context.opened()) as runs:
+        fitting = (r for r in runs if (not status or r.status == status) and (not workflow or r.workflow == workflow))
+        found = [run for run, _ in zip(fitting, range(limit), strict=False)]
+    if json:
+        render.write_json([run.to_dict() for run in found])
+    elif not found:
+        render.note(("no runs", "dim"))
+    else:
+        render.columns([_row(run) for run in found], ("RUN", "STATUS", "BEGAN", "TOOK", "ABOUT"))
+
+
+def _row(run: RunSummary) -> list[str | tuple[str, str]]:
+    about = "; ".join(str(question.get("ask")) for question in run.questions) or (
+        brief_error(run.error) if run.error else ""
+    )
+    status = (f"{render.MARKS[run.status]} {run.status}", render.STYLES[run.status])
+    return [run.thread, status, clock(run.started), took(run.started, run.ended), (about, "dim")]
+
+
+def show(name: context.RunName, step: StepName = None, json: context.Json = False) -> None:
+    """A run's steps with their states, times and result; or one step's record and value."""
+    summary = _found(name)
+    values = summary.values
+    if step is not None:
+        path = _step(summary, step)
+        _show_step(path, values, json=json)
+    elif json:
+        kept = {key: values.get(key) for key in ("input", "run", "nodes", "results", "path", "output")}
+        render.write_json({**summary.to_dict(), **kept})
+    else:
+        _show_run(summary)
+
+
+def _show_run(summary: RunSummary) -> None:
+    from cogwork.cli.pictures import show_picture
+
+    style = render.STYLES[summary.status]
+    render.say(
+        (f"{render.MARKS[summary.status]} {summary.status}", style),
+        f"  {summary.thread}",
+        (f"  run {summary.run}", "dim"),
+    )
+    show_picture(summary)
+    rows = [_record_row(path, record) for path, record in summary.values.get("nodes", {}).items()]
+    if rows:
+        render.say()
+        render.columns(rows, ("STEP", "STATE", "BEGAN", "TOOK", "TOKENS", "ABOUT"))
+    if summary.values.get("input"):
+        render.say()
+        render.value(summary.values["input"], title="Input")
+    if summary.values.get("output") is not None:
+        render.say()
+        render.value(summary.values["output"], title="Output")
+    if summary.status == "paused":
+        from cogwork.cli.answers import resume_command
+
+        render.say()
+        render.say(("  " + resume_command(summary.thread, summary.questions), "bold cyan"))
+    else:
+        _next(summary)
+
+
+def _record_row(path: str, record: Mapping[str, Any]) -> list[str | tuple[str, str]]:
+    state = str(record.get("status"))
+    tokens = (record.get("usage") or {}).get("total_tokens")
+    about = ""
+    if state == "skipped":
+        about = brief_cause(record.get("cause"), record.get("error"))
+    elif record.get("error"):
+        about = brief_error(record["error"])
+    elif state == "waiting":
+        about = str((record.get("question") or {}).get("ask", ""))
+    if (record.get("attempts") or 1) > 1:
+        about = f"{record['attempts']} attempts; {about}".rstrip("; ")
+    started, ended = str(record.get("started_at") or ""), str(record.get("ended_at") or "")
+    shown = (f"{render.MARKS.get(state, ' ')} {state}", render.STYLES.get(state, ""))
+    return [path, shown, clock(started, date=False), took(started, ended), str(tokens or ""), (about, "dim")]
+
+
+def _show_step(path: str, values: Mapping[str, Any], *, json: bool) -> None:
+    record, missing = values.get("nodes", {}).get(path), object()
+    value = values.get("results", {}).get(path, missing)
+    if json:
+        render.write_json({"step": path, "record": record, "value": None if value is missing else value})
+        return
+    render.columns(
+        [_record_row(path, record or {"status": "pending"})], ("STEP", "STATE", "BEGAN", "TOOK", "TOKENS", "ABOUT")
+    )
+    if record:
+        render.say()
+        render.value({key: part for key, part in record.items() if key != "status"}, title="Record")
+    if value is not missing:
+        render.say()
+        render.value(value, title="Value")
+
+
+def why(
+    name: context.RunName,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="Path of a step.", show_default=False)],
+    json: context.Json = False,
+) -> None:
+    """Why a step was skipped, failed, waits, or ran: conditions with their values, back to the root cause."""
+    from cogwork.cli.runs import kept_graph
+    from cogwork.cli.why import Case
+
+    summary = _found(name)
+    path = _step(summary, step)
+    graph = kept_graph(context.opened(), summary, None)
+    lines = Case(graph.plan, summary.values).explanation(path)
+    if json:
+        record = summary.values.get("nodes", {}).get(path)
+        render.write_json({"step": path, "record": record, "why": lines})
+        return
+    render.say((lines[0], "bold"))
+    for line in lines[1:]:
+        render.say(("  " + line, ""))
+
+
+def _found(name: str) -> RunSummary:
+    with context.kept_runs(context.opened()) as runs:
+        return runs.find(name)
+
+
+def _step(summary: RunSummary, name: str) -> str:
+    """The path that ``name`` means in the run.
+
+    Raises:
+        Refusal: the run has no such step.
+    """
+    from cogwork.cli.runs import kept_graph
+    from cogwork.cli.why import step_id
+
+    known = summary.values.get("nodes", {})
+    if name in known:
+        return name
+    try:
+        steps: Any = kept_graph(context.opened(), summary, None).plan.steps
+    except Refusal:
+        steps = {}
+    if step_id(name) in steps and "[" not in name:
+        inside = [path for path in known if step_id(path) == name]
+        return inside[0] if inside else name
+    close = difflib.get_close_matches(name, [*known, *steps], 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join([*steps][:12] or known)}"
+    raise Refusal(f"Run {summary.thread} has no step {name!r}", hint, MISSING)
+
+
+def _own_records(summary: RunSummary) -> dict[str, Mapping[str, Json]]:
+    nodes: dict[str, Mapping[str, Json]] = summary.values.get("nodes", {})
+    return {path: record for path, record in nodes.items() if "." not in path and "[" not in path}
+
+
+def clock(stamp: str, *, date: bool = True) -> str:
+    """A time stamp in local time, to the second."""
+    try:
+        local = datetime.fromisoformat(stamp).astimezone()
+    except ValueError:
+        return ""
+    return local.strftime("%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S")
+
+
+def took(started: str, ended: str) -> str:
+    """The time between two stamps."""
+    try:
+        seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
+    except ValueError:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,161 @@
+"""What a run's events say so far, as one line per step: pure bookkeeping, whatever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from cogwork.cli.reasons import brief_cause, brief_error
+from state.events import Event
+from state.values import Json
+
+StepState: TypeAlias = Literal["pending", "running", "waiting", "done", "skipped", "failed", "cancelled"]
+TAIL: Final = 400
+"""How much of a streamed text is kept for showing."""
+_STATES: Final[Mapping[str, StepState]] = {
+    "step.started": "running",
+    "step.opened": "running",
+    "step.token": "running",
+    "step.retry": "running",
+    "step.waiting": "waiting",
+    "step.finished": "done",
+    "step.skipped": "skipped",
+    "step.failed": "failed",
+    "step.cancelled": "cancelled",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Line:
+    """One step as a person sees it."""
+
+    name: str
+    depth: int = 0
+    state: StepState = "pending"
+    since: float = 0.0
+    """When it began to run, by the caller's clock."""
+    seconds: float | None = None
+    note: str = ""
+    tail: str = ""
+    """The end of the text that its model is writing."""
+    count: int | None = None
+    closed: int = 0
+    lost: int = 0
+    inner: dict[str, None] = field(default_factory=dict)
+    """Steps at work inside its items."""
+    loop: bool = False
+
+
+class Progress:
+    """The lines of a run; ``before`` holds the records of an earlier stretch, ``names`` the workflow's own steps in order."""
+
+    def __init__(self, names: Mapping[str, bool], before: Mapping[str, Mapping[str, Json]]) -> None:
+        self.lines: dict[str, Line] = {}
+        self.earlier = 0
+        for name, loop in names.items():
+            state = before.get(name, {}).get("status")
+            if state in ("done", "skipped", "failed"):
+                self.earlier += 1
+            else:
+                self.lines[name] = Line(name=name, loop=loop, state="waiting" if state == "waiting" else "pending")
+        self.loops = {name for name, loop in names.items() if loop}
+
+    def see(self, event: Event, now: float) -> None:
+        """Take one event in."""
+        if event.kind.startswith("item."):
+            self._item(event)
+        elif event.kind in _STATES:
+            self._step(event, now)
+
+    def _item(self, event: Event) -> None:
+        line = self.lines.get(event.step.rpartition("[")[0])
+        if line is not None and event.kind == "item.finished":
+            line.closed += 1
+            line.lost += event.data.get("status") == "failed"
+
+    def _step(self, event: Event, now: float) -> None:
+        holder = self._holder(event.step)
+        if holder is not None:
+            self._inside(holder, event)
+            if _STATES[event.kind] != "waiting":
+                return
+        if event.kind == "step.token" and event.step not in self.lines:
+            return
+        line = self.lines.setdefault(event.step, Line(name=event.step, depth=event.step.count(".")))
+        if line.state != "running" and _STATES[event.kind] == "running":
+            line.since = now
+        line.state = _STATES[event.kind]
+        _TAKE.get(event.kind, _nothing)(line, event.data)
+        if line.state not in ("running", "waiting"):
+            line.tail = ""
+
+    def _holder(self, path: str) -> Line | None:
+        """The line of the loop that a path lies in."""
+        head, inside, _ = path.partition("[")
+        if inside:
+            return self.lines.get(head)
+        head, inside, _ = path.partition(".")
+        line = self.lines.get(head)
+        return line if inside and line is not None and line.loop else None
+
+    def _inside(self, line: Line, event: Event) -> None:
+        name = event.step.rpartition(".")[2]
+        if event.kind in ("step.started", "step.opened", "step.retry"):
+            line.inner[name] = None
+            line.note = f"{name}: trying again" if event.kind == "step.retry" else line.note
+        elif event.kind == "step.token":
+            line.tail = (line.tail + str(event.data.get("text", "")))[-TAIL:]
+        else:
+            line.inner.pop(name, None)
+
+
+def _nothing(line: Line, data: Mapping[str, Any]) -> None:
+    return None
+
+
+def _opened(line: Line, data: Mapping[str, Any]) -> None:
+    line.loop, line.count = True, data.get("count")
+
+
+def _token(line: Line, data: Mapping[str, Any]) -> None:
+    line.tail = (line.tail + str(data.get("text", "")))[-TAIL:]
+
+
+def _retry(line: Line, data: Mapping[str, Any]) -> None:
+    line.tail = ""
+    line.note = (
+        f"attempt {data.get('attempt')} failed ({brief_error(data.get('error'))}); again in {data.get('wait')} s"
+    )
+
+
+def _finished(line: Line, data: Mapping[str, Any]) -> None:
+    line.seconds = data.get("seconds")
+    usage = data.get("usage") or {}
+    said = [f"{usage['total_tokens']} tokens"] if usage.get("total_tokens") else []
+    if (attempts := data.get("attempts") or 1) > 1:
+        said.append(f"{attempts} attempts")
+    line.note = ", ".join(said)
+
+
+def _skipped(line: Line, data: Mapping[str, Any]) -> None:
+    line.note = brief_cause(data.get("cause"), data.get("error"))
+
+
+def _failed(line: Line, data: Mapping[str, Any]) -> None:
+    line.note = brief_error(data.get("error"))
+
+
+def _waiting(line: Line, data: Mapping[str, Any]) -> None:
+    line.note = str(data.get("ask", ""))
+
+
+_TAKE = {
+    "step.opened": _opened,
+    "step.token": _token,
+    "step.retry": _retry,
+    "step.finished": _finished,
+    "step.skipped": _skipped,
+    "step.failed": _failed,
+    "step.waiting": _waiting,
+}

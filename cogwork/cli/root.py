@@ -1,0 +1,82 @@
+"""The command ``cogwork``: its subcommands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cogwork.cli import author, catalog, exits, inspect, runs
+
+
+class Door(TyperGroup):
+    """Turns the errors that cogwork raises on purpose into a sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand; a traceback is shown only with ``--debug``."""
+        from state.errors import CogworkError
+
+        try:
+            return super().invoke(ctx)
+        except (CogworkError, OSError, KeyboardInterrupt) as error:
+            if ctx.params.get("debug"):
+                raise
+            from cogwork.cli.faults import complained
+
+            raise typer.Exit(complained(error)) from error
+
+
+cli = typer.Typer(
+    cls=Door,
+    name="cogwork",
+    help="Agent workflows as data: check them, run them, answer them, see them.",
+    epilog=exits.EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        from cogwork.cli import render
+
+        try:
+            render.write(f"cogwork {version('cogwork')}")
+        except PackageNotFoundError:
+            render.write("cogwork (not installed)")
+        raise typer.Exit
+
+
+@cli.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Agent workflows as data: check them, run them, answer them, see them."""
+
+
+for _panel, _commands in {
+    "Runs": (runs.run, runs.resume, inspect.status, inspect.list_, inspect.show, inspect.why),
+    "Writing workflows": (author.new, author.check, author.draw, author.schema),
+    "What there is": (catalog.workflows, catalog.modes, catalog.tools),
+}.items():
+    for _command in _commands:
+        cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
+
+
+def main() -> None:
+    """The entry point; ``--debug`` may stand anywhere."""
+    words = sys.argv[1:]
+    options = words[: words.index("--")] if "--" in words else words
+    if "--debug" in options:
+        words.remove("--debug")
+        words.insert(0, "--debug")
+    cli(args=words, prog_name="cogwork")

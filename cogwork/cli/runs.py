@@ -1,0 +1,171 @@
+"""The commands that move a run: ``run`` and ``resume``."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cogwork.cli import context
+from cogwork.cli.answers import Given
+from cogwork.cli.exits import MISSING, Refusal
+
+if TYPE_CHECKING:
+    from cogwork.app import App
+    from cogwork.store.checkpoints import SqliteCheckpoints
+    from cogwork.store.runs import RunSummary
+    from graphs.graph import WorkflowGraph
+
+Fields = Annotated[
+    list[str],
+    typer.Option(
+        "--answer-field",
+        "-a",
+        metavar="[STEP.]FIELD=VALUE",
+        default_factory=list,
+        help="One field of an answer.",
+        show_default=False,
+    ),
+]
+Answers = Annotated[
+    list[str],
+    typer.Option("--answer", metavar="STEP=JSON", default_factory=list, help="A whole answer.", show_default=False),
+]
+Pairs = Annotated[
+    list[str],
+    typer.Option(
+        "-i",
+        metavar="KEY=VALUE",
+        default_factory=list,
+        help="One input; lists may be repeated.",
+        show_default=False,
+    ),
+]
+Whole = Annotated[
+    str | None, typer.Option("--input", metavar="FILE|-|JSON", help="All inputs as an object.", show_default=False)
+]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask at the terminal; rest instead.")]
+
+
+def run(
+    workflow: context.WorkflowName,
+    pairs: Pairs,
+    fields: Fields,
+    answers: Answers,
+    given: Whole = None,
+    thread: Annotated[
+        str | None, typer.Option(help="Thread to run on; a new one without it.", show_default=False)
+    ] = None,
+    no_checkpoint: Annotated[bool, typer.Option("--no-checkpoint", help="Keep nothing; cannot be resumed.")] = False,
+    no_input: NoInput = False,
+    json: context.Json = False,
+) -> None:
+    """Run a workflow; it rests where a person is asked, and is resumed by another command.
+
+    Progress goes to standard error, the result to standard output.
+    """
+    from cogwork.cli.values import gathered
+
+    app = context.opened()
+    loaded = app.load(workflow)
+    inputs = gathered(loaded.spec.input, pairs, given)
+    options = Given(fields=tuple(fields), whole=tuple(answers))
+    if no_checkpoint:
+        from langgraph.checkpoint.memory import InMemorySaver
+
+        graph = app.compile(loaded, checkpointer=InMemorySaver())
+        _go(graph, thread or new_thread(graph), inputs, options, json=json, no_input=no_input, kept=False)
+    with app.checkpoints() as saver:
+        graph = app.compile(loaded, checkpointer=saver)
+        name = thread or new_thread(graph)
+        app.specs().keep(graph)
+        with context.owners(app).held(name):
+            _go(graph, name, inputs, options, json=json, no_input=no_input)
+
+
+def resume(
+    name: context.RunName,
+    fields: Fields,
+    answers: Answers,
+    no_input: NoInput = False,
+    json: context.Json = False,
+) -> None:
+    """Go on with a run: answer what it asks, or continue what was stopped or crashed.
+
+    The run goes on with the workflow as it was when the run began.
+    """
+    from cogwork.store.runs import Runs
+
+    app = context.opened()
+    with app.checkpoints() as saver:
+        summary = Runs(saver, context.owners(app).alive).find(name)
+        _refuse_ended(summary)
+        with context.owners(app).held(summary.thread):
+            graph = kept_graph(app, summary, saver)
+            options = Given(fields=tuple(fields), whole=tuple(answers))
+            _resume(graph, summary, options, json=json, no_input=no_input)
+
+
+def _resume(graph: WorkflowGraph, summary: RunSummary, given: Given, *, json: bool, no_input: bool) -> None:
+    from langgraph.types import Command
+
+    first: Any = None
+    if given:
+        if not summary.questions:
+            raise Refusal(f"Run {summary.thread} asks nothing", f"go on with: cogwork resume {summary.thread}", MISSING)
+        taken = given.answers(summary.questions)
+        ids = {str(i.value["at"]): i.id for i in graph.get_state(_config(summary.thread)).interrupts}
+        first, given = Command(resume={ids[path]: answer for path, answer in taken.items()}), Given()
+    _go(graph, summary.thread, first, given, json=json, no_input=no_input)
+
+
+def _config(thread: str) -> Any:
+    return {"configurable": {"thread_id": thread}}
+
+
+def _go(
+    graph: WorkflowGraph, thread: str, input: Any, given: Given, *, json: bool, no_input: bool, kept: bool = True
+) -> None:
+    from cogwork.cli.asking import can_ask
+    from cogwork.cli.drive import Drive
+
+    interactive = not (no_input or json) and can_ask()
+    drive = Drive(graph=graph, thread=thread, given=given, json=json, interactive=interactive, kept=kept)
+    raise typer.Exit(drive.go(input))
+
+
+def _refuse_ended(summary: RunSummary) -> None:
+    if summary.status in ("completed", "failed"):
+        hint = f"see it with: cogwork show {summary.thread}; for a new run: cogwork run {summary.workflow}"
+        raise Refusal(f"Run {summary.thread} has {summary.status} and cannot be resumed", hint, MISSING)
+
+
+def new_thread(graph: WorkflowGraph) -> str:
+    """A short id for a new run's thread."""
+    return f"{graph.plan.spec.name}-{secrets.token_hex(3)}"
+
+
+def kept_graph(app: App, summary: RunSummary, saver: SqliteCheckpoints | None) -> WorkflowGraph:
+    """The graph of the workflow that the run began with.
+
+    Raises:
+        Refusal: it was not kept, and the workflow of that name is another by now.
+    """
+    from cogwork.store.checkpoints import StoreError
+    from state.errors import SpecError
+
+    try:
+        workflow, resolve = app.specs().find(summary.digest)
+        return app.compile(workflow, checkpointer=saver, resolve=resolve)
+    except StoreError as err:
+        missing = err
+    try:
+        graph = app.compile(summary.workflow, checkpointer=saver)
+    except SpecError:
+        graph = None
+    if graph is None or graph.digest != summary.digest:
+        raise Refusal(
+            f"Run {summary.thread} cannot go on: {missing}", "restore the folder specs/ of the state folder", MISSING
+        )
+    return graph

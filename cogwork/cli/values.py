@@ -1,0 +1,144 @@
+"""Text from the command line turned into the values that a JSON Schema asks for."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cogwork.cli.exits import Refusal
+from state.values import Json, Schema
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def coerced(schema: Schema, text: str) -> Json:
+    """``text`` as the value that ``schema`` asks for; text as it is where nothing fits, so that the schema can say why."""
+    choices = schema.get("enum")
+    if isinstance(choices, list):
+        return next((choice for choice in choices if _spelled(choice) == text), text)
+    kinds = _kinds(schema)
+    if "boolean" in kinds and text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
+    if "null" in kinds and text in ("null", ""):
+        return None
+    value = _json(text)
+    if _is(value, kinds) and kinds != ["string"]:
+        return value
+    if "array" in kinds and "string" not in kinds:
+        items = schema.get("items")
+        return [coerced(items if isinstance(items, dict) else {}, text)]
+    return value if not kinds and not isinstance(value, str) else text
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """The two sides of ``name=value``.
+
+    Raises:
+        Refusal: there is no ``=``, or nothing before it.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise Refusal(f"{option} {text!r} is not of the form name=value")
+    return name.strip(), value
+
+
+def gathered(schema: Schema, pairs: Iterable[str], given: str | None) -> dict[str, Json]:
+    """A workflow's input from ``-i`` pairs over what ``--input`` gives; a list's name may be repeated.
+
+    Raises:
+        Refusal: a name that the schema does not have, or an ``--input`` that is no object.
+    """
+    made = document(given) if given is not None else {}
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    repeated: dict[str, list[str]] = {}
+    for text in pairs:
+        name, value = pair(text, "-i")
+        if name not in properties and schema.get("additionalProperties") is False:
+            raise Refusal(f"The workflow has no input {name!r}", _known(name, properties))
+        repeated.setdefault(name, []).append(value)
+    for name, values in repeated.items():
+        made[name] = _joined(name, properties.get(name) or {}, values)
+    return made
+
+
+def _joined(name: str, schema: Schema, values: list[str]) -> Json:
+    if len(values) == 1:
+        return coerced(schema, values[0])
+    if _kinds(schema) != ["array"]:
+        raise Refusal(f"The input {name!r} is given {len(values)} times and is no list")
+    items = schema.get("items")
+    return [coerced(items if isinstance(items, dict) else {}, value) for value in values]
+
+
+def _known(name: str, properties: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, properties, 1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"it has {', '.join(properties)}" if properties else "it takes no input"
+
+
+def document(given: str) -> dict[str, Json]:
+    """The object that ``--input`` names: JSON, ``-`` for standard input, or a JSON or YAML file.
+
+    Raises:
+        Refusal: it is no object.
+    """
+    from graphs.language.yaml import read_file, read_yaml
+
+    if given.lstrip().startswith("{"):
+        value = parsed(given, "--input")
+    elif given == "-":
+        text = sys.stdin.read()
+        value = parsed(text, "--input -") if text.lstrip().startswith("{") else read_yaml(text, file="<stdin>").value
+    else:
+        value = read_file(Path(given)).value
+    if not isinstance(value, dict):
+        raise Refusal(f"--input must give an object of inputs, not {type(value).__name__}")
+    return dict(value)
+
+
+def parsed(text: str, where: str) -> Json:
+    """The JSON value of ``text``.
+
+    Raises:
+        Refusal: it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise Refusal(f"{where} is not JSON: {err}") from err
+
+
+def _json(text: str) -> Json:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _spelled(choice: Json) -> str:
+    return choice if isinstance(choice, str) else json.dumps(choice)
+
+
+def _kinds(schema: Schema) -> list[str]:
+    declared = schema.get("type")
+    if isinstance(declared, str):
+        return [declared]
+    if isinstance(declared, list):
+        return [kind for kind in declared if isinstance(kind, str)]
+    options = [*(schema.get("anyOf") or []), *(schema.get("oneOf") or [])]
+    return [kind for option in options if isinstance(option, dict) for kind in _kinds(option)]
+
+
+def _is(value: Json, kinds: list[str]) -> bool:
+    if isinstance(value, bool):
+        return "boolean" in kinds
+    if isinstance(value, int):
+        return "integer" in kinds or "number" in kinds
+    if isinstance(value, float):
+        return "number" in kinds or ("integer" in kinds and value.is_integer())
+    return (isinstance(value, list) and "array" in kinds) or (isinstance(value, dict) and "object" in kinds)

@@ -1,0 +1,37 @@
+"""The tools that the settings allow, by name; ``checked_call`` is the way to call one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from cogwork.tools.function import FunctionTool, tool
+from nodes.calls import checked_call
+from state.services import Tool
+
+__all__ = ["FunctionTool", "Toolbox", "checked_call", "tool"]
+
+
+class Toolbox:
+    """Tools by name; ``allowed`` holds names or patterns such as ``git.*``, None allows all.
+
+    Raises:
+        ValueError: two tools have one name.
+    """
+
+    def __init__(self, tools: Iterable[Tool], *, allowed: Iterable[str] | None = None) -> None:
+        patterns = None if allowed is None else tuple(allowed)
+        self._tools: dict[str, Tool] = {}
+        for each in tools:
+            if each.name in self._tools:
+                raise ValueError(f"There are two tools named {each.name}; rename one or leave one out.")
+            if patterns is None or any(fnmatchcase(each.name, pattern) for pattern in patterns):
+                self._tools[each.name] = each
+
+    def find(self, name: str) -> Tool | None:
+        """The tool of that name, or None."""
+        return self._tools.get(name)
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._tools)

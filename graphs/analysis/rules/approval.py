@@ -1,0 +1,37 @@
+"""Tools that a person has to approve in each run stand behind a question to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphs.analysis.plan import PlannedStep
+from graphs.analysis.rules.subject import Subject
+from graphs.language.spec import ToolNode
+from state.problems import Problem
+
+
+def approval(subject: Subject) -> Iterator[Problem]:
+    """``unapproved``."""
+    for step in subject.plan.steps.values():
+        if not isinstance(step.step, ToolNode):
+            continue
+        tool = subject.services.tools.find(step.step.tool)
+        if tool is not None and getattr(tool, "needs_approval", False) and not _behind_a_person(subject, step):
+            message = f"{tool.name} needs a person's approval in each run, and nobody is asked before {step.name!r}"
+            hint = "put a human step before it, and let its answer decide: when: approve.decision == 'run'"
+            yield subject.at(step, "unapproved", message, "/tool", hint)
+
+
+def _behind_a_person(subject: Subject, step: PlannedStep) -> bool:
+    """Whether a step that must be settled before this one asks a person, here or around the loop."""
+    steps, seen = subject.plan.steps, set[str]()
+    waiting = [step]
+    while waiting:
+        current = waiting.pop()
+        if current.kind == "human":
+            return True
+        header = subject.plan.scopes[current.scope].header
+        before = [*current.parents, *current.selectors, *([header] if header else [])]
+        waiting += [steps[other] for other in before if other not in seen]
+        seen.update(before)
+    return False

@@ -1,0 +1,57 @@
+"""Tools, models, prompts and agents that a workflow names and nobody offers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from graphs.analysis.plan import PlannedStep
+from graphs.analysis.rules.subject import Subject
+from graphs.language.source import escaped
+from graphs.language.spec import LlmNode, ToolNode
+from state.problems import Problem
+
+
+def bindings(subject: Subject) -> Iterator[Problem]:
+    """``unknown_tool``, ``unknown_model``, ``unknown_prompt``, ``unknown_agent``."""
+    for step in subject.plan.steps.values():
+        if isinstance(step.step, ToolNode):
+            yield from _tool(subject, step, step.step.tool)
+        elif isinstance(step.step, LlmNode):
+            yield from _llm(subject, step, step.step)
+    for scope, workflow in subject.roots():
+        for name, agent in workflow.spec.agents.items():
+            refusal = subject.services.models.problem(agent.model) if agent.model else None
+            if refusal:
+                yield subject.problem(scope.document, "unknown_model", refusal, f"/agents/{escaped(name)}/model")
+
+
+def _tool(subject: Subject, step: PlannedStep, name: str) -> Iterator[Problem]:
+    tools = subject.services.tools
+    if tools.find(name) is None:
+        hint = _nearest(name, tools.names(), "the settings allow")
+        yield subject.at(step, "unknown_tool", f"There is no tool {name!r}", "/tool", hint)
+
+
+def _llm(subject: Subject, step: PlannedStep, node: LlmNode) -> Iterator[Problem]:
+    services, scope = subject.services, subject.plan.scopes[step.scope]
+    if node.model is not None and (refusal := services.models.problem(node.model)):
+        yield subject.at(step, "unknown_model", refusal, "/model")
+    if node.agent is not None and node.agent not in scope.agents:
+        hint = _nearest(node.agent, scope.agents, "agents: has")
+        yield subject.at(step, "unknown_agent", f"There is no agent {node.agent!r}", "/agent", hint)
+    mode = node.mode or scope.mode
+    if node.prompt_file is not None and services.prompts.find(node.prompt_file, mode=mode) is None:
+        hint = _nearest(node.prompt_file, services.prompts.names(), "there are")
+        message = f"There is no prompt file {node.prompt_file!r}"
+        yield subject.at(
+            step, "unknown_prompt", message, "/prompt", f"{hint}; a prompt of several words is taken as it is"
+        )
+
+
+def _nearest(name: str, known: Iterable[str], words: str) -> str:
+    listed = list(known)
+    close = difflib.get_close_matches(name, listed, 1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"{words} {', '.join(listed[:12]) or 'none'}"

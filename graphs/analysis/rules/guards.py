@@ -1,0 +1,83 @@
+"""References to steps that may have been skipped or may still be at work, where nothing takes care of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from graphs.analysis.plan import PlannedStep, Reading
+from graphs.analysis.rules.facts import Facts
+from graphs.analysis.rules.logic import Formula
+from graphs.analysis.rules.settling import is_hasty
+from state.problems import Problem
+
+_GUARD = "write {name}?.field, or give a default: {{{{ {name}.field | default: '…' }}}}"
+
+
+def guards(facts: Facts) -> Iterator[Problem]:
+    """``maybe_skipped`` and ``maybe_unfinished``."""
+    for scope in facts.plan.scopes.values():
+        yield from _result(facts, scope.document, facts.presences.within[scope.id], scope.output_uses)
+    for step in facts.plan.steps.values():
+        if step.id in facts.plan.scopes:
+            yield from _result(facts, step.document, facts.presences.within[step.id], step.body_uses)
+            yield from _early(facts, step, (reading for reading in step.body_uses if reading.outer))
+        if step.step.join not in ("default", "all"):
+            yield from _loose(facts, step)
+        yield from _early(facts, step, step.uses)
+
+
+def _unguarded(readings: Iterable[Reading]) -> Iterator[Reading]:
+    return (reading for reading in readings if not reading.guarded and not reading.meta)
+
+
+def _result(facts: Facts, document: int, given: Formula, readings: Iterable[Reading]) -> Iterator[Problem]:
+    """What is evaluated once a scope is settled, whatever its steps have come to."""
+    for reading in _unguarded(readings):
+        if not facts.presences.implied(given, reading.target):
+            yield _skipped(facts, document, reading, "and this is evaluated all the same")
+
+
+def _loose(facts: Facts, step: PlannedStep) -> Iterator[Problem]:
+    """Under ``any``, ``at_least`` and ``always`` a parent that was skipped does not keep the step from starting."""
+    given = facts.presences.before(step)
+    for reading in _unguarded(step.uses):
+        early = reading.pointer == f"{step.pointer}/when"
+        holds = facts.presences.of[step.id].joined if early else given
+        if not facts.presences.implied(holds, reading.target):
+            yield _skipped(facts, step.document, reading, f"and {step.name!r} starts all the same, by its join")
+
+
+def _early(facts: Facts, step: PlannedStep, readings: Iterable[Reading]) -> Iterator[Problem]:
+    """What a step refers to must be settled when it starts, or when the loop around it starts."""
+    for reading in _unguarded(readings):
+        waiting = _sibling(facts, step, facts.plan.steps[reading.target].scope)
+        if not is_hasty(waiting) or facts.settling.surely(waiting, reading.target):
+            continue
+        if not facts.presences.implied(facts.presences.before(waiting), reading.target) and waiting is step:
+            continue
+        name = facts.plan.steps[reading.target].name
+        yield facts.problem(
+            step.document,
+            "maybe_unfinished",
+            f"{name!r} may still be at work when {waiting.name!r} starts, by its join",
+            reading.pointer,
+            f"take away the join, or guard it: {_GUARD.format(name=name)}",
+        )
+
+
+def _sibling(facts: Facts, step: PlannedStep, scope: str) -> PlannedStep:
+    """The step itself or the loop around it that stands in ``scope``."""
+    while step.scope != scope:
+        step = facts.plan.steps[facts.plan.scopes[step.scope].header or ""]
+    return step
+
+
+def _skipped(facts: Facts, document: int, reading: Reading, consequence: str) -> Problem:
+    name = facts.plan.steps[reading.target].name
+    return facts.problem(
+        document,
+        "maybe_skipped",
+        f"{name!r} may be skipped, {consequence}",
+        reading.pointer,
+        _GUARD.format(name=name),
+    )

@@ -1,0 +1,71 @@
+"""Secrets stand only where they are resolved: in the arguments of tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from graphs.analysis.rules.subject import Subject
+from graphs.language.source import escaped
+from graphs.language.spec import ToolNode
+from state.problems import Problem
+from state.values import Json
+
+_SECRET: Final = re.compile(r"secret://[\w.-]+")
+_PROSE: Final = frozenset({"description", "metadata", "tags"})
+_HINT: Final = "write it as an argument of a tool, alone in its text: token: secret://name"
+
+
+def secrets(subject: Subject) -> Iterator[Problem]:
+    """``secret_out_of_place``, and ``not_supported`` where it stands right: nothing resolves a secret yet."""
+    for scope, workflow in subject.roots():
+        spec = workflow.spec
+        for field in ("input", "vars", "agents", "output"):
+            yield from _found(subject, scope.document, _plain(getattr(spec, field)), f"/{field}")
+    for step in subject.plan.steps.values():
+        own = step.step.model_dump(by_alias=True, exclude={"nodes", "args", *_PROSE}, exclude_defaults=True)
+        yield from _found(subject, step.document, own, step.pointer)
+        if isinstance(step.step, ToolNode):
+            for pointer, text in _texts(step.step.args, "/args"):
+                if not _SECRET.fullmatch(text):
+                    yield _refused(subject, step.document, step.pointer + pointer, "is only a part of this text")
+                else:
+                    yield _unresolved(subject, step.document, step.pointer + pointer)
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: item if isinstance(item, str | dict | list) else _dumped(item) for key, item in value.items()}
+    return value
+
+
+def _dumped(item: object) -> Json:
+    dump = getattr(item, "model_dump", None)
+    return dump(exclude=_PROSE) if dump is not None else None
+
+
+def _found(subject: Subject, document: int, value: Json, pointer: str) -> Iterator[Problem]:
+    for place, _ in _texts(value, pointer):
+        yield _refused(subject, document, place, "would be seen by others than a tool")
+
+
+def _refused(subject: Subject, document: int, pointer: str, why: str) -> Problem:
+    return subject.problem(document, "secret_out_of_place", f"A secret {why}", pointer, _HINT)
+
+
+def _unresolved(subject: Subject, document: int, pointer: str) -> Problem:
+    hint = "a later version takes it from the settings; until then let the tool itself know its secret"
+    return subject.problem(document, "not_supported", "secret:// in an argument is not supported yet", pointer, hint)
+
+
+def _texts(value: Json, pointer: str) -> Iterator[tuple[str, str]]:
+    """The texts that name a secret, with their places."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, f"{pointer}/{escaped(str(key))}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, f"{pointer}/{index}")
+    elif isinstance(value, str) and "secret://" in value:
+        yield pointer, value

@@ -1,0 +1,61 @@
+"""What the rules look at: a plan with the services that it would be bound to, and its steps in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphs.analysis.plan import Plan, PlannedStep, Scope
+from graphs.language.load import Workflow
+from state.problems import Problem, Severity
+from state.services import Services
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A plan under examination."""
+
+    plan: Plan
+    services: Services
+
+    def problem(
+        self, document: int, code: str, message: str, pointer: str, hint: str = "", severity: Severity = "error"
+    ) -> Problem:
+        """A problem at its place in one of the plan's documents."""
+        return self.plan.documents[document].problem(code, message, pointer, hint=hint, severity=severity)
+
+    def at(
+        self, step: PlannedStep, code: str, message: str, field: str = "", hint: str = "", severity: Severity = "error"
+    ) -> Problem:
+        """A problem at a field of a step."""
+        return self.problem(step.document, code, message, step.pointer + field, hint, severity)
+
+    def roots(self) -> Iterator[tuple[Scope, Workflow]]:
+        """The scope of every document: the workflow itself and what it uses."""
+        for scope in self.plan.scopes.values():
+            if scope.kind in ("workflow", "use"):
+                yield scope, self.plan.documents[scope.document]
+
+    def owner(self, scope: Scope) -> Scope:
+        """The scope of the document that a scope belongs to."""
+        while scope.kind not in ("workflow", "use"):
+            scope = self.plan.scopes[scope.parent or ""]
+        return scope
+
+    def body(self, step: PlannedStep) -> Scope | None:
+        """The scope that a loop or a used workflow opens; None for a node."""
+        return self.plan.scopes.get(step.id)
+
+    def members(self, scope: Scope) -> Iterator[PlannedStep]:
+        """The steps of a scope, each behind those that it waits for."""
+        steps = self.plan.steps
+        own = [steps[step_id] for step_id in scope.names.values()]
+        waiting = {member.id: len({*member.parents, *member.selectors}) for member in own}
+        free = [member for member in reversed(own) if not waiting[member.id]]
+        while free:
+            member = free.pop()
+            yield member
+            for successor in member.successors:
+                waiting[successor] -= 1
+                if not waiting[successor]:
+                    free.append(steps[successor])

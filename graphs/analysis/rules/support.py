@@ -1,0 +1,72 @@
+"""Fields that load but that this version does not act upon: refused, for a policy is never silently ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import BaseModel
+
+from graphs.analysis.rules.subject import Subject
+from graphs.language.dialects.canonical import alias_of
+from graphs.language.source import escaped
+from state.problems import Problem
+
+UNSUPPORTED: Final[dict[str, str]] = {
+    "/on_failure": "steps that run after a failure",
+    "/finally": "steps that run at the end in any case",
+    "/limits/timeout": "a limit on the working time of the whole run",
+    "/limits/max_tokens": "a limit on tokens",
+    "/limits/max_cost_usd": "a limit on cost",
+    "/agents/*/tools": "tools that an agent's model may call",
+    "/nodes/*/undo": "undoing a step after a later failure",
+    "/nodes/*/fallback": "what is tried when a step has failed for good",
+    "/nodes/*/cache": "reusing the result of an earlier run",
+    "/nodes/*/tools": "tools that the model may call",
+}
+"""Field to what it would do. Deleting a line declares the field supported; ``*`` stands for any name, and ``/nodes/*`` for the
+steps of loops as well."""
+_HINT: Final = "a later version acts on it; without it the workflow runs"
+
+
+def support(subject: Subject) -> Iterator[Problem]:
+    """``not_supported``."""
+    for pattern, purpose in UNSUPPORTED.items():
+        for document, pointer in _places(subject, pattern.split("/")[1:]):
+            field = pattern.rpartition("/")[2]
+            message = f"{field}: {purpose} is not supported yet"
+            yield subject.problem(document, "not_supported", message, pointer, _HINT)
+    yield from _idle_limits(subject)
+
+
+def _idle_limits(subject: Subject) -> Iterator[Problem]:
+    """``without_effect``: a run has one set of limits, those of the workflow that was started."""
+    for scope, workflow in subject.roots():
+        if scope.kind == "use" and workflow.spec.limits.max_steps is not None:
+            message = f"limits.max_steps of {workflow.spec.name!r} has no effect where it is used"
+            hint = "the limits of the workflow that is started count for all that it uses"
+            user = subject.plan.steps[scope.id]
+            yield subject.at(user, "without_effect", message, "/use", hint, "warning")
+
+
+def _places(subject: Subject, parts: list[str]) -> Iterator[tuple[int, str]]:
+    if parts[:2] == ["nodes", "*"]:
+        for step in subject.plan.steps.values():
+            yield from ((step.document, step.pointer + place) for place in _set(step.step, parts[2:]))
+    else:
+        for scope, workflow in subject.roots():
+            yield from ((scope.document, place) for place in _set(workflow.spec, parts))
+
+
+def _set(value: object, parts: list[str]) -> Iterator[str]:
+    """The places below ``value`` that match and hold more than their default."""
+    if not parts:
+        if value:
+            yield ""
+    elif isinstance(value, dict) and parts[0] == "*":
+        for name, item in value.items():
+            yield from (f"/{escaped(name)}{rest}" for rest in _set(item, parts[1:]))
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            if alias_of(type(value), name) == parts[0]:
+                yield from (f"/{parts[0]}{rest}" for rest in _set(getattr(value, name), parts[1:]))

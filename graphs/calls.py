@@ -1,0 +1,279 @@
+"""What a call of the graph means for its thread: a new run, an answer, a resumption, a fork; or why it is refused."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.constants import START
+from langgraph.types import Command, Send, StateSnapshot
+
+from graphs.answers import answered, expire, questions_of
+from graphs.language.spec import WorkflowSpec
+from graphs.runtime.loops import reopened
+from graphs.runtime.run import Record, Run
+from graphs.runtime.scheduler import Scheduler
+from state.errors import InputRefused, NotResumable, Stalled, WorkflowFailed
+from state.graph import RESET
+from state.schemas import faults, with_defaults
+from state.values import Json, UnfitValue, normalise
+
+if TYPE_CHECKING:
+    from graphs.graph import WorkflowGraph
+
+CONTEXT = ("session", "user", "history", "project", "environment")
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One call, understood: what LangGraph is given, and the scheduler that drives it."""
+
+    input: Any
+    scheduler: Scheduler
+    durable: bool
+    config: RunnableConfig | None = None
+    """Given to LangGraph instead of the caller's, where that names a checkpoint that the call has forked."""
+
+    def conclude(self, *, halted: bool = False) -> None:
+        """Raise what the run came to, where it failed; ``halted`` says that the caller may have stopped it on the way.
+
+        Raises:
+            WorkflowFailed: with the first failure.
+            Stalled: it came to no end, and to nobody who is asked.
+        """
+        about, run = self.scheduler.about, self.scheduler.run
+        if not (about.get("ended") or run.asked or halted):
+            raise Stalled(about["id"], run.unsettled())
+        if about.get("status") == "failed" and about.get("ended"):
+            raise WorkflowFailed(about["id"], about.get("error") or {})
+
+
+async def classify(graph: WorkflowGraph, input: Any, config: RunnableConfig | None, context: Any) -> Call:
+    """Understand one call against what the thread's checkpoint says.
+
+    Raises:
+        InputRefused: a new run's input does not fit.
+        NotResumable: new input on a run that is not finished, or an answer where nothing is asked.
+        AnswerRefused: an answer that does not fit its form, or came too late.
+    """
+    configurable = (config or {}).get("configurable", {})
+    saver = configurable.get("__pregel_checkpointer", graph.checkpointer)
+    durable = bool(saver) and "thread_id" in configurable
+    snapshot = await graph.aget_state(config) if durable and config is not None else None
+    again = snapshot is not None and _same_call(snapshot, config)
+    if snapshot is not None and config is not None and configurable.get("checkpoint_id") and not again:
+        newest = await graph.aget_state(_latest(config))
+        again = _same_call(newest, config)
+        if again or isinstance(input, Command):
+            _stands_there(newest, configurable["checkpoint_id"] if not again else None)
+            snapshot, config = newest, _latest(config)
+    if snapshot is not None and START in snapshot.next:
+        if isinstance(input, Mapping):
+            return _new_run(graph, input, snapshot, context, durable)
+        raise NotResumable(f"The run on thread {configurable['thread_id']!r} had not begun: give its input again")
+    if isinstance(input, Command) and (input.resume is None or input.update or input.goto or input.graph):
+        raise NotResumable("A Command may only answer: Command(resume=…). Values are changed with update_state")
+    if again:
+        input = None
+    elif isinstance(input, Mapping):
+        if snapshot is None or _over(snapshot):
+            return _new_run(graph, input, snapshot, context, durable)
+        if not configurable.get("__pregel_resuming"):
+            raise NotResumable(_unfinished(snapshot, str(configurable["thread_id"])))
+        input = None
+    if snapshot is None or not snapshot.values:
+        raise NotResumable(
+            f"Thread {configurable.get('thread_id')!r} holds no run: give the workflow's input, not a resumption"
+            if durable
+            else "Only a graph with a checkpointer and a thread_id can be resumed"
+        )
+    cut_off = input is None and snapshot.tasks and not _forked(snapshot, config)
+    if (again or cut_off) and _over(snapshot):
+        return _finished(graph, config or {}, snapshot)
+    if input is None and not again and config is not None and _forked(snapshot, config):
+        return await _fork(graph, config, snapshot)
+    return _continued(graph, input, config or {}, snapshot)
+
+
+def _stands_there(newest: StateSnapshot, checkpoint: str | None) -> None:
+    """Refuse to answer at a checkpoint that the thread has left: what was answered there then would be taken again."""
+    if checkpoint is not None and newest.config["configurable"].get("checkpoint_id") != checkpoint:
+        raise NotResumable(
+            f"The thread has gone on since checkpoint {checkpoint}: fork it first with None as input, then answer its question"
+        )
+
+
+def _over(snapshot: StateSnapshot) -> bool:
+    """Whether the thread's run has ended. After a crash ``next`` may be empty though work remains: ``tasks`` is not."""
+    return not snapshot.tasks or snapshot.values.get("run", {}).get("status") in ("completed", "failed")
+
+
+def _forked(snapshot: StateSnapshot, config: RunnableConfig | None) -> bool:
+    """Whether the call goes on from an earlier checkpoint, or from values that were changed."""
+    chosen = (config or {}).get("configurable", {}).get("checkpoint_id")
+    changed = (snapshot.metadata or {}).get("source") in ("update", "fork")
+    return bool(chosen) or (changed and not snapshot.tasks)
+
+
+def _same_call(snapshot: StateSnapshot, config: RunnableConfig | None) -> bool:
+    """Whether the server repeats, after a crash, the very call that wrote the checkpoint, perhaps to its end."""
+    given = config or {}
+    run_id = given.get("metadata", {}).get("run_id") or given.get("configurable", {}).get("run_id")
+    return run_id is not None and str((snapshot.metadata or {}).get("run_id")) == str(run_id)
+
+
+def _unfinished(snapshot: StateSnapshot, thread: str) -> str:
+    run = snapshot.values.get("run", {}).get("id", "?")
+    if snapshot.interrupts:
+        asked = ", ".join(sorted(str(i.value.get("at")) for i in snapshot.interrupts if isinstance(i.value, dict)))
+        return f"Run {run} on thread {thread!r} waits for an answer at {asked}: answer it, or use another thread"
+    return f"Run {run} on thread {thread!r} is not finished: resume it with None as input, or use another thread"
+
+
+def _new_run(
+    graph: WorkflowGraph, given: Mapping[str, Any], snapshot: StateSnapshot | None, context: Any, durable: bool
+) -> Call:
+    spec = graph.plan.spec
+    plain = valid_input(spec, given)
+    about: Record = {
+        "id": uuid.uuid4().hex,
+        "workflow": spec.name,
+        "version": spec.version,
+        "digest": graph.digest,
+        "attempt": 1,
+        "status": "running",
+        "started_at": datetime.now(UTC).isoformat(),
+        "context": _context(context),
+    }
+    scheduler = _scheduler(graph, about, records={}, results={}, input=plain, snapshot=snapshot)
+    first = {
+        "input": plain,
+        "run": {RESET: True, **about},
+        "nodes": {RESET: True},
+        "results": {RESET: True},
+        "path": [RESET],
+        "output": None,
+    }
+    return Call(input=first, scheduler=scheduler, durable=durable)
+
+
+def valid_input(spec: WorkflowSpec, given: Mapping[str, Any]) -> Json:
+    """The input as plain JSON with its defaults.
+
+    Raises:
+        InputRefused: says each place that does not fit.
+    """
+    try:
+        plain = with_defaults(spec.input, normalise(given))
+    except UnfitValue as err:
+        raise InputRefused(spec.name, [str(err)]) from err
+    if found := faults(spec.input, plain):
+        raise InputRefused(spec.name, found)
+    return plain
+
+
+def _context(given: Any) -> Json:
+    if given is None:
+        return {}
+    plain = normalise(given)
+    return {key: plain[key] for key in CONTEXT if key in plain} if isinstance(plain, dict) else {}
+
+
+async def _fork(graph: WorkflowGraph, config: RunnableConfig, snapshot: StateSnapshot) -> Call:
+    """Begin a new run at a checkpoint; written down first, so that its questions and its id are in the state."""
+    values, about = snapshot.values, snapshot.values.get("run", {})
+    fresh: Record = {"id": uuid.uuid4().hex, "forked_from": about.get("id"), "status": "running", "error": None}
+    nodes, results = values.get("nodes", {}), values.get("results", {})
+    scheduler = _scheduler(graph, about, records=nodes, results=results, input=values.get("input"), snapshot=snapshot)
+    given = config["configurable"]
+    base: RunnableConfig = {**config, "configurable": {**given, **snapshot.config["configurable"]}}
+    goto = _unattended(scheduler)
+    await graph.aupdate_state(base, Command(update={"run": fresh}, goto=goto), as_node=graph.plan.sink)
+    latest = _latest(config)
+    return _continued(graph, None, latest, await graph.aget_state(latest))
+
+
+def _latest(config: RunnableConfig) -> RunnableConfig:
+    """The config without the checkpoint that it names."""
+    return {**config, "configurable": {k: v for k, v in config["configurable"].items() if k != "checkpoint_id"}}
+
+
+def _continued(graph: WorkflowGraph, input: Any, config: RunnableConfig, snapshot: StateSnapshot) -> Call:
+    values = snapshot.values
+    about: Record = {**values.get("run", {}), "ended": False}
+    first: dict[str, Any] = {}
+    if _forked(snapshot, config):
+        fresh = {"id": uuid.uuid4().hex, "forked_from": about.get("id"), "status": "running", "error": None}
+        about |= fresh
+        first = {"run": fresh}
+    scheduler = _scheduler(
+        graph,
+        about,
+        records=values.get("nodes", {}),
+        results=values.get("results", {}),
+        input=values.get("input"),
+        snapshot=snapshot,
+    )
+    scheduler.first = first
+    scheduler.cut_off = len(snapshot.tasks) > len(snapshot.next)
+    expire(scheduler)
+    if isinstance(input, Command) and input.resume is not None:
+        input = answered(scheduler, input, snapshot)
+    elif input is None and not snapshot.tasks:
+        input = Command(goto=_unattended(scheduler))
+    elif handed_in := config.get("configurable", {}).get("__pregel_resume_map"):
+        scheduler.answers = {i.value["at"]: handed_in[i.id] for i in questions_of(snapshot) if i.id in handed_in}
+    return Call(input=input, scheduler=scheduler, durable=True, config=config)
+
+
+def _finished(graph: WorkflowGraph, config: RunnableConfig, snapshot: StateSnapshot) -> Call:
+    """A call that had ended already: it gives the same end once more."""
+    values = snapshot.values
+    about: Record = {**values.get("run", {}), "ended": True}
+    nodes, results = values.get("nodes", {}), values.get("results", {})
+    scheduler = _scheduler(graph, about, records=nodes, results=results, input=values.get("input"), snapshot=snapshot)
+    return Call(input=None, scheduler=scheduler, durable=True, config=config)
+
+
+def _scheduler(
+    graph: WorkflowGraph,
+    about: Record,
+    *,
+    records: Mapping[str, Record],
+    results: Mapping[str, Json],
+    input: Json,
+    snapshot: StateSnapshot | None,
+) -> Scheduler:
+    run = Run(graph.plan, records=records, results=results)
+    scheduler = Scheduler(run, graph.services, about)
+    scheduler.messages = tuple((snapshot.values if snapshot else {}).get("messages", ()))
+    run.top.input = input
+    run.reopen = lambda member: reopened(scheduler, member)
+    run.populate(run.top)
+    return scheduler
+
+
+def _unattended(scheduler: Scheduler) -> list[str | Send]:
+    """Where a run goes on whose checkpoint names no next node, as after a fork with changed values.
+
+    Raises:
+        NotResumable: the run has ended.
+        Stalled: it has not, and nothing can go on.
+    """
+    run, about = scheduler.run, scheduler.about
+    if run.complete and about.get("status") == "running" and run.top.error is None:
+        return [run.plan.sink]
+    if run.complete or run.top.error is not None:
+        how = "failed" if run.top.error is not None or about.get("status") == "failed" else "completed"
+        raise NotResumable(
+            f"Run {about.get('id')} has {how}: give an input for a new run, or fork an earlier checkpoint"
+        )
+    asked = [Send(member.planned.id, {"ask": path}) for path, member in run.asked.items()]
+    goto: list[str | Send] = [*run.frontier(), *asked]
+    if not goto:
+        raise Stalled(about["id"], run.unsettled())
+    return goto

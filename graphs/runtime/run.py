@@ -1,0 +1,279 @@
+"""One run in memory: which instances of which steps are ready, at work, finished or settled.
+
+The checkpointed records are the truth; this is built from them and kept beside them, so that each superstep costs what
+has changed and not what there is. A path names one instance: ``draft``, ``answers[2].search``, ``sub.fetch``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graphs.analysis.plan import Plan, PlannedStep, Scope
+from graphs.runtime.joins import Settled, Verdict, decide
+from nodes.base import Then
+from state.values import Json
+
+Record = dict[str, Json]
+_INDEX = re.compile(r"\[\d+\]")
+FINAL = frozenset({"done", "skipped", "failed"})
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Frame:
+    """One opening of a scope: the workflow itself, one item of a loop, or a used workflow."""
+
+    scope: Scope
+    path: str
+    parent: Frame | None
+    header: Instance | None
+    index: int = 0
+    locals: Mapping[str, Json] = field(default_factory=dict)
+    input: Json = None
+    members: dict[str, Instance] = field(default_factory=dict)
+    view: dict[str, Settled] = field(default_factory=dict)
+    """What is settled and in the checkpoint, by step id."""
+    ahead: dict[str, Settled] = field(default_factory=dict)
+    """``view`` and what has finished since, checkpointed or not."""
+    error: Record | None = None
+    active: int = 0
+    """Instances at work or finished but not yet in the checkpoint, at any depth below."""
+
+    @property
+    def prefix(self) -> str:
+        """What the paths of its members begin with."""
+        return f"{self.path}." if self.path else ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing in it can go on."""
+        return len(self.view) == len(self.scope.names) or (self.error is not None and not self.active)
+
+    def outward(self) -> Iterator[Frame]:
+        """The frame and those around it."""
+        current: Frame | None = self
+        while current is not None:
+            yield current
+            current = current.parent
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Instance:
+    """One execution of a step at its path."""
+
+    planned: PlannedStep
+    path: str
+    frame: Frame
+    state: Literal["new", "ready", "active", "open", "waiting", "settled"] = "new"
+    verdict: Verdict = "wait"
+    given: Json = None
+    """What a loop or used workflow began with: its items, the first ``previous``, or the input."""
+    opened: int = 0
+    frames: dict[int, Frame] = field(default_factory=dict)
+    """The open frames of a loop or used workflow, by index."""
+
+
+class Run:
+    """The bookkeeping of one run over its plan."""
+
+    def __init__(self, plan: Plan, *, records: Mapping[str, Record], results: Mapping[str, Json]) -> None:
+        self.plan = plan
+        self.records: dict[str, Record] = dict(records)
+        self.results: dict[str, Json] = dict(results)
+        self.ready: dict[str, list[Instance]] = {}
+        self.open: dict[str, dict[str, Instance]] = {}
+        self.closable: set[str] = set()
+        """Step ids of loops and used workflows with something to close."""
+        self.reopen: Callable[[Instance], None] = lambda member: None
+        """Set by the scheduler: opens the frames of a loop that the checkpoint says is open."""
+        self.failed = False
+        """Whether any frame has failed."""
+        self.asked: dict[str, Instance] = {}
+        """People's questions that are in the checkpoint, by path."""
+        self.top = Frame(scope=plan.scopes[""], path="", parent=None, header=None)
+        self.started = sum(1 for path, record in self.records.items() if record.get("attempts") and self._works(path))
+        """How many model and tool calls have begun."""
+        self.fragile = fragile(plan)
+
+    # -- building and growing ------------------------------------------------------------------------------
+
+    def populate(self, frame: Frame) -> None:
+        """Create the instances of a frame, take over what the records say of them, and see which are ready."""
+        for name, step_id in frame.scope.names.items():
+            planned = self.plan.steps[step_id]
+            frame.members[step_id] = Instance(planned=planned, path=frame.prefix + name, frame=frame)
+        recorded = [m for m in frame.members.values() if m.path in self.records]
+        for member in recorded:
+            member.state = "active"
+        for member in sorted(recorded, key=lambda m: self.records[m.path]["status"] not in FINAL):
+            self.take_over(member, self.records[member.path])
+        for member in frame.members.values():
+            self.consider(member)
+
+    def take_over(self, member: Instance, record: Record) -> None:
+        """Set an instance to what its record in the checkpoint says."""
+        status = record["status"]
+        if status in FINAL:
+            self.settle(member, record)
+        elif status == "open":
+            self.mark_open(member)
+            self.reopen(member)
+        elif status == "waiting":
+            member.state = "waiting"
+            self.asked[member.path] = member
+
+    def mark_open(self, member: Instance) -> None:
+        """A loop or used workflow has begun."""
+        member.state = "open"
+        self.open.setdefault(member.planned.id, {})[member.path] = member
+
+    def settle(self, member: Instance, record: Record) -> None:
+        """An instance has come to its end, and the checkpoint says so."""
+        frame, step_id = member.frame, member.planned.id
+        member.state = "settled"
+        self.open.get(step_id, {}).pop(member.path, None)
+        self.asked.pop(member.path, None)
+        frame.view[step_id] = frame.ahead[step_id] = settled(member, record, self.results.get(member.path))
+        if record["status"] == "failed" and not handled(record):
+            frame.error = frame.error or record.get("error")
+            self.failed = True
+        if frame.header is not None and frame.settled:
+            self.closable.add(frame.header.planned.id)
+        done = record["status"] == "done"
+        for successor in member.planned.successors:
+            other = frame.members[successor]
+            if other.state == "new" and not (done and _waits_on(other.planned, frame.view)):
+                self.consider(other)
+
+    def consider(self, member: Instance) -> None:
+        """Make the instance ready if its parents now allow or forbid it."""
+        if member.state != "new" or self.failing(member.frame):
+            return
+        verdict = self.verdict(member, ahead=False)
+        if verdict != "wait":
+            member.state, member.verdict = "ready", verdict
+            self.ready.setdefault(member.planned.id, []).append(member)
+
+    def verdict(self, member: Instance, *, ahead: bool) -> Verdict:
+        """Whether the instance may start, by the checkpoint or by what has finished (``ahead``)."""
+        frame = member.frame
+        outer: dict[str, Settled] = {}
+        for step_id in member.planned.outer_required:
+            home = self.home(frame, step_id)
+            if step_id in home.view:
+                outer[step_id] = home.view[step_id]
+        return decide(member.planned, frame.ahead if ahead else frame.view, outer, self.fragile)
+
+    def home(self, frame: Frame, step_id: str) -> Frame:
+        """The enclosing frame in which a visible step has its instance."""
+        scope_id = self.plan.steps[step_id].scope
+        return next(f for f in frame.outward() if f.scope.id == scope_id)
+
+    def _works(self, path: str) -> bool:
+        """Whether the step of that path calls a model or a tool."""
+        step = self.plan.steps.get(_INDEX.sub("", path))
+        return step is not None and step.kind in ("llm", "tool")
+
+    # -- looking -------------------------------------------------------------------------------------------
+
+    def failing(self, frame: Frame) -> bool:
+        """Whether the frame, or one around it, has failed: nothing may start in it."""
+        return any(f.error is not None for f in frame.outward())
+
+    def take(self, step_id: str) -> list[Instance]:
+        """The ready instances of a step, now the caller's and counted as active."""
+        members = self.ready.pop(step_id, [])
+        for member in members:
+            member.state = "active"
+            self.hold(member.frame, 1)
+        return members
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing can go on without a person."""
+        return not (self.top.active or self.closable or any(self.ready.values()))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step of the workflow is settled."""
+        return len(self.top.view) == len(self.top.scope.names)
+
+    def unsettled(self) -> list[str]:
+        """The paths of the workflow's own steps that have not come to an end."""
+        return [member.path for step_id, member in self.top.members.items() if step_id not in self.top.view]
+
+    def abandoned(self) -> Iterator[str]:
+        """The step ids of open loops and used workflows in which nothing will go on, as something around them has failed."""
+        for step_id, members in self.open.items():
+            for member in members.values():
+                if self.failing(member.frame) and not any(frame.active for frame in member.frames.values()):
+                    yield step_id
+
+    def frontier(self) -> list[str]:
+        """The step ids that can go on by the checkpoint alone."""
+        ids = [step_id for step_id, members in self.ready.items() if members]
+        return list(dict.fromkeys([*ids, *self.closable, *(i for i, m in self.open.items() if m)]))
+
+    def enables(self, member: Instance) -> bool:
+        """Whether the instance, now finished, lets something else go on."""
+        frame = member.frame
+        done = frame.ahead[member.planned.id].status == "done"
+        for successor in member.planned.successors:
+            other = frame.members[successor]
+            if other.state != "new" or (done and _waits_on(other.planned, frame.ahead)):
+                continue
+            if self.verdict(other, ahead=True) != "wait":
+                return True
+        return frame.header is not None and (len(frame.ahead) == len(frame.scope.names) or frame.error is not None)
+
+    def hold(self, frame: Frame, change: int) -> None:
+        """Count instances at work, in every frame around them; what has come to rest can be closed."""
+        for around in frame.outward():
+            around.active += change
+            if change < 0 and around.header is not None and around.settled:
+                self.closable.add(around.header.planned.id)
+
+
+def fragile(plan: Plan) -> frozenset[str]:
+    """The ids of steps that may be lost by a failure which the run survives: their own or that of one before them."""
+    found = {step.id for step in plan.steps.values() if isinstance(step.step.on_error, Then)}
+    if not found:
+        return frozenset()
+    open_ = list(found)
+    behind: dict[str, list[str]] = {}
+    for step in plan.steps.values():
+        for parent in step.outer_required:
+            behind.setdefault(parent, []).append(step.id)
+    while open_:
+        step_id = open_.pop()
+        fresh = {*plan.steps[step_id].successors, *behind.get(step_id, ())} - found
+        found |= fresh
+        open_ += fresh
+    return frozenset(found)
+
+
+def _waits_on(planned: PlannedStep, view: Mapping[str, Settled]) -> bool:
+    """Whether a step surely still waits after one more parent is done, without asking every parent."""
+    return (
+        not planned.selectors
+        and planned.step.join in ("default", "all", "always")
+        and not planned.parents.keys() <= view.keys()
+    )
+
+
+def settled(member: Instance, record: Record, value: Json) -> Settled:
+    """What the joins see of a record, ``value`` being the instance's."""
+    status = record["status"]
+    selected: frozenset[str] = frozenset()
+    if status == "done" and member.planned.kind == "condition":
+        selected = frozenset((value or {}).get("selected", ()))
+    elif status == "failed" and record.get("handled_by"):
+        selected = frozenset({record["handled_by"]})
+    return Settled(status, record.get("cause"), selected, member.path)
+
+
+def handled(record: Record) -> bool:
+    """Whether a failure was dealt with by the step's own ``on_error``."""
+    return record.get("handled_by") is not None

@@ -1,0 +1,1 @@
+"""The node kinds of the workflow language, and its expressions."""

@@ -1,0 +1,109 @@
+"""The llm node: ask a model, for text or for a value that fits a schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from nodes.base import CallingNode, Outcome, Slot, StepCall
+from nodes.structured import Answer, ask
+from state.errors import Fault
+from state.services import Effect, RenderedPrompt, Services
+from state.values import Json, Schema
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+_PROMPT_NAME = re.compile(r"[\w./-]+")
+
+
+class LlmNode(CallingNode):
+    """Ask a model; the value is its text, or the structured output where ``output`` gives a schema."""
+
+    type: Literal["llm"] = "llm"
+    prompt: str = Field(description="One word names a prompt file; anything else is the prompt itself.")
+    system: str | None = Field(None, description="What the model is told before; a prompt file may bring its own.")
+    with_: dict[str, Json] = Field(
+        default_factory=dict, alias="with", description="The prompt's variables; texts may hold {{ references }}."
+    )
+    output: Schema | None = Field(None, description="Schema of the structured output; text without it.")
+    model: str | None = Field(None, description="provider:model; the mode's model without it.")
+    agent: str | None = Field(None, description="An agent of this workflow: its model and instructions.")
+    tools: list[str] = Field(default_factory=list, description="Tools that the model may call.")
+    mode: Literal["planning", "coding", "information", "debugging", "generic"] | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: int | None = Field(None, ge=1)
+    stop: list[str] = Field(default_factory=list)
+    history: bool = Field(False, description="See the thread's messages, and add this exchange to them.")
+
+    @property
+    def prompt_file(self) -> str | None:
+        """The prompt file's name; None for inline text."""
+        return self.prompt if _PROMPT_NAME.fullmatch(self.prompt) else None
+
+    def slots(self) -> Iterator[Slot]:
+        """The variables, and the inline texts that may use them by name."""
+        yield Slot(pointer="/with", source=self.with_)
+        local = frozenset(self.with_)
+        if self.prompt_file is None:
+            yield Slot(pointer="/prompt", source=self.prompt, local=local)
+        if self.system is not None:
+            yield Slot(pointer="/system", source=self.system, local=local)
+
+    def result_schema(self, services: Services) -> Schema:
+        """The output schema, else text."""
+        return self.output if self.output is not None else {"type": "string"}
+
+    def effect(self, services: Services) -> Effect:
+        """A model call is a read that costs."""
+        return "read"
+
+    async def run(self, call: StepCall) -> Outcome:
+        """One question to the model, tokens streamed on the way."""
+        from langchain_core.messages import HumanMessage, SystemMessage
+
+        agent = call.agents.get(self.agent) if self.agent else None
+        told = self._rendered(call)
+        system = "\n\n".join(t for t in (agent.instructions if agent else "", told.system) if t)
+        asked: list[BaseMessage] = [SystemMessage(system)] if system else []
+        question = HumanMessage(told.user)
+        if self.history:
+            asked.extend(call.messages)
+        model = call.services.models.find(
+            self.model or (agent.model if agent else None), mode=self.mode or call.mode, settings=self._settings()
+        )
+        answer = await ask(model, [*asked, question], self.output, config=call.config)
+        value = answer.value if self.output is not None else answer.text
+        exchange = (question, _assistant(answer)) if self.history else ()
+        return Outcome(value=value, usage=answer.usage, messages=exchange)
+
+    def _rendered(self, call: StepCall) -> RenderedPrompt:
+        values = call.value("/with") or {}
+        system = call.value("/system", values) or ""
+        if self.prompt_file is None:
+            return RenderedPrompt(system=_text(system), user=_text(call.value("/prompt", values)))
+        prompt = call.services.prompts.find(self.prompt_file, mode=self.mode or call.mode)
+        if prompt is None:
+            raise Fault("invalid_input", f"There is no prompt file {self.prompt_file!r}", origin="step")
+        told = prompt.render(values)
+        return RenderedPrompt(system="\n\n".join(t for t in (told.system, _text(system)) if t), user=told.user)
+
+    def _settings(self) -> dict[str, Json]:
+        chosen = {"temperature": self.temperature, "max_tokens": self.max_tokens, "stop": self.stop or None}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _assistant(answer: Answer) -> Any:
+    """The answer as a message, under the id that its streamed tokens had."""
+    from langchain_core.messages import AIMessage
+
+    return AIMessage(answer.text, id=answer.message_id or None)
+
+
+def _text(value: Json) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,56 @@
+"""The tool node: call one tool; its result is the node's value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from nodes.base import CallingNode, Outcome, Slot, StepCall
+from nodes.calls import checked_call
+from state.errors import Fault
+from state.services import CallContext, Effect, Services
+from state.values import Json, Schema
+
+
+class ToolNode(CallingNode):
+    """Call one tool; its result is this node's value."""
+
+    type: Literal["tool"] = "tool"
+    tool: str = Field(description="The tool's name.")
+    args: dict[str, Json] = Field(default_factory=dict, description="Its arguments; texts may hold {{ references }}.")
+    output: Schema | None = Field(None, description="Schema of the result, where the tool's own says less.")
+
+    def slots(self) -> Iterator[Slot]:
+        """The arguments."""
+        yield Slot(pointer="/args", source=self.args)
+
+    def result_schema(self, services: Services) -> Schema:
+        """The declared schema, else the tool's."""
+        if self.output is not None:
+            return self.output
+        tool = services.tools.find(self.tool)
+        return tool.output_schema if tool else {}
+
+    def effect(self, services: Services) -> Effect:
+        """The tool's."""
+        tool = services.tools.find(self.tool)
+        return tool.effect if tool else "write"
+
+    async def run(self, call: StepCall) -> Outcome:
+        """One call, arguments checked before and the result after."""
+        tool = call.services.tools.find(self.tool)
+        if tool is None:
+            raise Fault("invalid_input", f"Tool {self.tool!r} is not allowed by the settings", origin="tool")
+        context = CallContext(
+            run=call.run, step=call.path, idempotency_key=f"{call.run}:{call.path}:0", attempt=call.attempt
+        )
+        value = await checked_call(tool, call.value("/args"), context, output=self.output)
+        return Outcome(value=value)
+
+    def in_doubt(self, services: Services, fault: Fault) -> bool:
+        """A write that timed out and that is not idempotent may have been done."""
+        tool = services.tools.find(self.tool)
+        repeatable = tool is not None and (tool.effect != "write" or tool.idempotent)
+        return fault.fault_class == "timeout" and not repeatable

@@ -1,0 +1,135 @@
+"""What can go wrong in a run, as one tree.
+
+CogworkError                 everything that cogwork raises on purpose
+├── Fault                    a step, tool or model call that failed; has a class that policies name
+├── SpecError                a spec that cannot be loaded or built; carries every Problem
+├── InputRefused             an input that does not fit the workflow's input schema
+├── AnswerRefused            an answer that does not fit the question's form; the question stays open
+├── NotResumable             resuming what is unknown, finished or not waiting; or new input on a paused run
+├── WorkflowFailed           the run ended as failed; carries the first failure as data
+└── Stalled                  a fault of cogwork's own: a run that is not over and in which nothing goes on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+
+from state.values import Json
+
+if TYPE_CHECKING:
+    from state.problems import Problem
+
+FaultClass: TypeAlias = Literal[
+    "timeout",
+    "connection",
+    "unavailable",
+    "rate_limited",
+    "invalid_input",
+    "invalid_output",
+    "tool_error",
+    "refused",
+    "permission_denied",
+    "cancelled",
+    "budget_exceeded",
+    "internal",
+]
+FAULT_CLASSES: Final[tuple[str, ...]] = get_args(FaultClass)
+TRANSIENT: Final = frozenset({"timeout", "connection", "unavailable", "rate_limited"})
+"""What ``retry.on: [transient]`` means, and its default."""
+Origin: TypeAlias = Literal["workflow", "step", "model", "tool"]
+
+
+class CogworkError(Exception):
+    """The root of what cogwork raises on purpose."""
+
+    def dict(self) -> Mapping[str, str]:
+        """What LangGraph's server tells its clients; of exceptions without this method it hides the message."""
+        return {"error": type(self).__name__, "message": str(self)}
+
+
+class Fault(CogworkError):
+    """A call or step that failed, with the class that retry and recovery policies name.
+
+    ``retry_after`` is in seconds; ``details`` is plain JSON for whoever mends it.
+    """
+
+    def __init__(
+        self,
+        fault_class: FaultClass,
+        message: str,
+        *,
+        origin: Origin = "step",
+        retry_after: float | None = None,
+        details: Json = None,
+    ) -> None:
+        self.fault_class, self.message, self.origin = fault_class, message, origin
+        self.retry_after, self.details = retry_after, details
+        super().__init__(message)
+
+    @property
+    def transient(self) -> bool:
+        """Whether trying again may help."""
+        return self.fault_class in TRANSIENT
+
+    def record(self, *, node: str, pointer: str = "") -> dict[str, Json]:
+        """The failure as data: the same object in results, events and replies."""
+        return {
+            "class": self.fault_class,
+            "origin": self.origin,
+            "message": self.message,
+            "node": node,
+            "pointer": pointer,
+            "recoverable": self.transient,
+            "retry_after": self.retry_after,
+            "details": self.details,
+        }
+
+
+@dataclass(eq=False)
+class SpecError(CogworkError):
+    """A spec that cannot be loaded or built; ``problems`` holds every fault found, in a stable order."""
+
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class InputRefused(CogworkError):
+    """An input that does not fit; ``faults`` holds one sentence per place."""
+
+    def __init__(self, workflow: str, faults: list[str]) -> None:
+        self.workflow, self.faults = workflow, faults
+        super().__init__(f"The input of {workflow} does not fit: {'; '.join(faults)}")
+
+
+class AnswerRefused(CogworkError):
+    """An answer that does not fit its form; the question ``at`` stays open and can be answered again."""
+
+    def __init__(self, at: str, faults: list[str]) -> None:
+        self.at, self.faults = at, faults
+        super().__init__(f"The answer to {at} does not fit its form: {'; '.join(faults)}. The question stays open.")
+
+
+class NotResumable(CogworkError):
+    """There is nothing to resume, or the run waits for something else; the sentence says what to do instead."""
+
+
+class WorkflowFailed(CogworkError):
+    """The run ended as failed; ``error`` is the first failure as data (``Fault.record``)."""
+
+    def __init__(self, run: str, error: dict[str, Json]) -> None:
+        self.run, self.error = run, error
+        super().__init__(f"Run {run} failed at {error.get('node')}: {error.get('message')} [{error.get('class')}]")
+
+
+class Stalled(CogworkError):
+    """A fault of cogwork's own: the run is not over, nobody is asked, and nothing goes on. What is done is kept."""
+
+    def __init__(self, run: str, left: list[str]) -> None:
+        self.run, self.left = run, left
+        super().__init__(
+            f"Run {run} stands still with {', '.join(left) or 'nothing'} left to do: this is a fault of cogwork, please report it"
+        )

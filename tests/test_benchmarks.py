@@ -1,0 +1,86 @@
+"""The benchmarks run: on tiny graphs, every subject, every table."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.dags import chain, fan, layers, read
+from benchmarks.language import document
+from benchmarks.makespan import makespan
+from benchmarks.overhead import overhead
+from benchmarks.settings import Settings
+from benchmarks.subjects import KINDS, STORAGES, Kind, Storage, subject
+
+TINY = [("a-1", [], 1.0), ("b.x", ["a-1"], 2.0), ("c", ["a-1"], 0.5), ("d", ["c"], 0.0), ("e", ["b.x", "d"], 1.0)]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """One real graph of five tasks, one run of everything."""
+    tasks = [{"id": name, "depends_on": parents, "runtime_s": took} for name, parents, took in TINY]
+    packed = gzip.compress(json.dumps({"instance": "tiny", "tasks": tasks}).encode())
+    (tmp_path / "tiny.json.gz").write_bytes(packed)
+    return Settings(data=tmp_path, runs=1, critical_path=0.05, repetitions=1, size=4)
+
+
+def test_a_real_graph_is_read_with_names_that_expressions_take_and_scaled_to_its_critical_path(
+    settings: Settings,
+) -> None:
+    dag = read(settings.data / "tiny.json.gz")
+    assert [task.name for task in dag.tasks] == ["a_1", "b_x", "c", "d", "e"]
+    assert dag.critical_path == pytest.approx(4.0)
+    assert dag.scaled(0.5).critical_path == pytest.approx(0.5)
+    assert dag.lognormal(1) == dag.lognormal(1) != dag.lognormal(2)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dag", [chain(3), fan(3), layers(2, 2)], ids=lambda dag: dag.name)
+async def test_every_subject_runs_every_task(kind: Kind, storage: Storage, dag, tmp_path: Path) -> None:
+    async with subject(kind, dag, storage, tmp_path) as measured:
+        cost = await measured.run()
+    assert cost.wall > 0
+
+
+async def test_makespan_compares_cogwork_with_plain_langgraph_on_both_savers(settings: Settings) -> None:
+    (table,) = await makespan(settings)
+    told = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert len(told) == 8
+    assert {(row["subject"], row["saver"]) for row in told if row["durations"] == "real"} == {
+        ("cogwork tool", "memory"),
+        ("cogwork tool", "sqlite"),
+        ("langgraph", "memory"),
+        ("langgraph", "sqlite"),
+    }
+    assert all(row["median"] >= 1.0 for row in told)
+
+
+async def test_makespan_without_the_data_says_so_and_measures_nothing(tmp_path: Path) -> None:
+    (table,) = await makespan(Settings(data=tmp_path))
+    assert not table.rows
+    assert "skipped" in table.notes[0]
+
+
+async def test_overhead_gives_a_row_for_each_shape_saver_and_subject(settings: Settings) -> None:
+    (table,) = await overhead(settings)
+    assert len(table.rows) == 3 * 2 * 3
+
+
+def test_the_big_workflow_has_as_many_steps_as_asked() -> None:
+    assert len(document(50)["nodes"]) == 50
+
+
+def test_the_command_prints_tables_and_writes_them_as_json(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = tmp_path / "figures.json"
+    asked = ["--only", "makespan", "--runs", "1", "--critical-path", "0.02", "--data", str(settings.data)]
+    assert main([*asked, "--json", str(written)]) == 0
+    assert "makespan / critical path" in capsys.readouterr().out
+    (table,) = json.loads(written.read_text())["tables"]
+    assert table["rows"][0]["graph"] == "tiny"

@@ -1,0 +1,95 @@
+"""The repository's own ``langgraph.json`` under ``langgraph dev``: every catalog workflow with its form, offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import servers
+from tests.servers import HOUSE, Server
+
+if why := servers.missing():
+    pytest.skip(why, allow_module_level=True)
+
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+
+DECLARED: dict[str, Any] = json.loads((HOUSE / "langgraph.json").read_text())
+GRAPHS = sorted(DECLARED["graphs"])
+
+
+def _placed(entry: str) -> str:
+    """An entry of langgraph.json with the repository's folder in it."""
+    return str(HOUSE / entry.removeprefix("./"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of what the repository's file declares, in a working folder of its own."""
+    source, folder = tmp_path_factory.mktemp("declared"), tmp_path_factory.mktemp("catalog")
+    graphs = {name: _placed(entry) for name, entry in DECLARED["graphs"].items()}
+    checkpointer = {"path": _placed(DECLARED["checkpointer"]["path"])}
+    written = {**DECLARED, "graphs": graphs, "checkpointer": checkpointer}
+    (source / "langgraph.json").write_text(json.dumps(written))
+    (source / "examples").symlink_to(HOUSE / "examples")
+    roots = {"COGWORK_ROOTS": json.dumps([".", str(HOUSE / "examples")])}
+    started = Server(folder, source, **roots).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[LangGraphClient]:
+    """A client of the server."""
+    async with get_client(url=server.url) as opened:
+        yield opened
+
+
+@pytest.mark.req("D6")
+@pytest.mark.parametrize("name", GRAPHS)
+async def test_a_catalog_workflow_is_served_with_a_form_and_its_steps(client: LangGraphClient, name: str) -> None:
+    assistant = (await client.assistants.search(graph_id=name))[0]
+    form = (await client.assistants.get_schemas(assistant["assistant_id"]))["input_schema"]
+    assert form is not None and form["type"] == "object" and form["properties"]
+    for field, schema in form["properties"].items():
+        assert schema.get("description"), f"{name}.{field} has no description"
+        assert {"type", "enum", "anyOf", "oneOf"} & set(schema), f"{name}.{field} has no type"
+    drawing = await client.assistants.get_graph(name)
+    ids = {node["id"] for node in drawing["nodes"]}
+    assert all({edge["source"], edge["target"]} <= ids for edge in drawing["edges"])
+    assert ids > {"__start__", "__end__"}
+
+
+@pytest.mark.req("D4", "D6")
+async def test_incident_triage_runs_to_its_person_and_writes_the_report(
+    client: LangGraphClient, server: Server
+) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    paused = await client.runs.wait(thread, "incident_triage", input={"log": "examples/data/shop.log"})
+    [question] = paused["__interrupt__"]
+    assert question["value"]["at"] == "approve"
+    ended = await client.runs.wait(thread, "incident_triage", command={"resume": {"decision": "approve"}})
+    assert ended["run"]["status"] == "completed"
+    assert "ZeroDivisionError" in _only_file(server.home / "reports").read_text()
+
+
+@pytest.mark.req("D6")
+async def test_the_router_answers_a_question_over_documents(client: LangGraphClient) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    asked = {"request": "Which document says how often a failed payment is retried?", "mode": "information"}
+    state = await client.runs.wait(thread, "auto", input=asked)
+    assert state["run"]["status"] == "completed"
+    assert state["output"]
+
+
+async def test_no_catalog_workflow_blocks_the_event_loop(server: Server) -> None:
+    assert "Blocking" not in server.said()
+
+
+def _only_file(folder: Path) -> Path:
+    [found] = folder.iterdir()
+    return found
