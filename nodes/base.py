@@ -101,11 +101,13 @@ class Fallback(Part):
     node: str | None = None
 
 
-class ToolCall(Part):
-    """A tool with its arguments."""
+class Undo(Part):
+    """The tool call that takes a finished step back; its references see the step's own value and create no edge."""
 
     tool: str
     args: dict[str, Json] = Field(default_factory=dict)
+    retry: Retry = Field(default_factory=Retry)
+    timeout: Duration | None = Field(None, description="The longest that one attempt may take.")
 
 
 class Step(Part):
@@ -119,6 +121,9 @@ class Step(Part):
         None, description="Evaluated once the parents allow the start; false skips the step."
     )
     join: Join = Field("default", description="How many parents must be done.")
+    cancel_rest: bool = Field(
+        False, description="With join any or at_least: once it starts, the parents that are not done are given up."
+    )
     on_error: Literal["fail", "skip"] | Then = "fail"
     metadata: dict[str, Json] = Field(default_factory=dict)
 
@@ -139,11 +144,16 @@ Compiled: TypeAlias = Expression | Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a node's work gave: its value, and what it used (tokens, model …) for the record."""
+    """What a node's work gave: its value, and what it used (tokens, model …) for the record.
+
+    ``fallback`` names what served instead of the node itself; ``cached`` says that an earlier result did.
+    """
 
     value: Json
     usage: Mapping[str, Json] = field(default_factory=dict)
     messages: tuple[Any, ...] = ()
+    fallback: str = ""
+    cached: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -193,7 +203,7 @@ class Node(Step):
         """JSON Schema of the node's value; empty where nothing is known."""
         return {}
 
-    def effect(self, services: Services) -> Effect:
+    def effect_of(self, services: Services) -> Effect:
         """What the node does to the world."""
         return "none"
 
@@ -215,9 +225,16 @@ class CallingNode(Node):
 
     retry: Retry | None = None
     timeout: Duration | None = Field(None, description="The longest that one attempt may take.")
-    fallback: list[Fallback] = Field(default_factory=list)
-    undo: ToolCall | None = None
-    cache: Duration | None = None
+    total_timeout: Duration | None = Field(
+        None, description="The longest that all attempts may take, with the waits between them."
+    )
+    fallback: list[Fallback] = Field(
+        default_factory=list, description="What is tried, in order, when the step itself has failed for good."
+    )
+    undo: Undo | None = Field(None, description="How the finished step is taken back when the run fails later.")
+    cache: Duration | None = Field(
+        None, description="How long a result may be reused, also by other runs, for the same call."
+    )
 
     def in_doubt(self, services: Services, fault: Fault) -> bool:
         """Whether the failed attempt may have done its work all the same, so that it must not be tried again blindly."""

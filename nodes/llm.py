@@ -57,7 +57,7 @@ class LlmNode(CallingNode):
         """The output schema, else text."""
         return self.output if self.output is not None else {"type": "string"}
 
-    def effect(self, services: Services) -> Effect:
+    def effect_of(self, services: Services) -> Effect:
         """A model call is a read that costs."""
         return "read"
 

@@ -21,6 +21,10 @@ class ToolNode(CallingNode):
     tool: str = Field(description="The tool's name.")
     args: dict[str, Json] = Field(default_factory=dict, description="Its arguments; texts may hold {{ references }}.")
     output: Schema | None = Field(None, description="Schema of the result, where the tool's own says less.")
+    effect: Effect | None = Field(None, description="What the call does to the world; without it, what the tool says.")
+    idempotent: bool | None = Field(
+        None, description="Whether the call may be repeated under its key; without it, what the tool says."
+    )
 
     def slots(self) -> Iterator[Slot]:
         """The arguments."""
@@ -33,10 +37,19 @@ class ToolNode(CallingNode):
         tool = services.tools.find(self.tool)
         return tool.output_schema if tool else {}
 
-    def effect(self, services: Services) -> Effect:
-        """The tool's."""
+    def effect_of(self, services: Services) -> Effect:
+        """The declared one, else the tool's."""
+        if self.effect is not None:
+            return self.effect
         tool = services.tools.find(self.tool)
         return tool.effect if tool else "write"
+
+    def repeatable(self, services: Services) -> bool:
+        """Whether calling again does no harm: no write, or one that does its work once under its key."""
+        if self.effect_of(services) != "write":
+            return True
+        tool = services.tools.find(self.tool)
+        return self.idempotent if self.idempotent is not None else tool is not None and tool.idempotent
 
     async def run(self, call: StepCall) -> Outcome:
         """One call, arguments checked before and the result after."""
@@ -51,6 +64,4 @@ class ToolNode(CallingNode):
 
     def in_doubt(self, services: Services, fault: Fault) -> bool:
         """A write that timed out and that is not idempotent may have been done."""
-        tool = services.tools.find(self.tool)
-        repeatable = tool is not None and (tool.effect != "write" or tool.idempotent)
-        return fault.fault_class == "timeout" and not repeatable
+        return fault.fault_class == "timeout" and not self.repeatable(services)

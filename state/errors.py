@@ -6,6 +6,7 @@ CogworkError                 everything that cogwork raises on purpose
 ├── InputRefused             an input that does not fit the workflow's input schema
 ├── AnswerRefused            an answer that does not fit the question's form; the question stays open
 ├── NotResumable             resuming what is unknown, finished or not waiting; or new input on a paused run
+│   └── Owned                somebody else works on the run right now
 ├── WorkflowFailed           the run ended as failed; carries the first failure as data
 └── Stalled                  a fault of cogwork's own: a run that is not over and in which nothing goes on
 """
@@ -115,6 +116,14 @@ class AnswerRefused(CogworkError):
 
 class NotResumable(CogworkError):
     """There is nothing to resume, or the run waits for something else; the sentence says what to do instead."""
+
+
+class Owned(NotResumable):
+    """Somebody else works on the thread's run right now."""
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        super().__init__(f"Somebody else works on {thread!r} right now: wait for it to end or rest, or pause it first")
 
 
 class WorkflowFailed(CogworkError):

@@ -7,7 +7,7 @@ import pytest
 from graphs.language.builder import Builder, block, workflow
 from graphs.language.load import load
 from graphs.language.spec import Agent, Fallback, Limits
-from nodes.base import AtLeast, Then, ToolCall
+from nodes.base import AtLeast, Then, Undo
 from nodes.condition import Case
 from state.errors import SpecError
 
@@ -78,7 +78,7 @@ def built() -> Builder:
             args={"path": "{{ input.repo }}"},
             retry={"max_attempts": 4, "on": ["timeout"]},
             timeout="30s",
-            undo=ToolCall(tool="git.reset"),
+            undo=Undo(tool="git.reset"),
         )
         .condition(
             "any",

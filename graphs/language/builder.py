@@ -20,7 +20,7 @@ from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack
 from graphs.language.dump import plain
 from graphs.language.load import Workflow, load
 from graphs.language.spec import Agent, Fallback, Limits, Mode, Retry, WorkflowSpec
-from nodes.base import AtLeast, Condition, Then, ToolCall
+from nodes.base import AtLeast, Condition, Then, Undo
 from nodes.condition import Case, Targets
 from state.errors import SpecError
 from state.problems import Problem
@@ -51,7 +51,7 @@ class NodeFields(StepFields, total=False):
     retry: Retry | Raw
     timeout: Time
     fallback: Sequence[Fallback | Raw]
-    undo: ToolCall | Raw
+    undo: Undo | Raw
     cache: Time
 
 

@@ -148,7 +148,7 @@ def _add_tools(definitions: dict[str, Schema], tools: Tools) -> None:
         definitions[key] = {"$id": f"urn:cogwork:{key}", **_with_islands(tool.args_schema)}
         rules.append(_rule(tool))
     for name, definition in definitions.items():
-        if name.endswith("ToolNode") or name == "ToolCall":
+        if name.endswith("ToolNode") or name == "Undo":
             described = definition["properties"]["tool"].get("description", "The tool's name.")
             definition["properties"]["tool"] = {"description": described, "enum": [tool.name for tool in known]}
             definition["allOf"] = rules

@@ -254,7 +254,7 @@ class Scheduler:
 
     def writes(self, node: Node | None) -> bool:
         """Whether the node may change the world, so that it must not be cut off."""
-        return node is not None and node.effect(self.services) == "write"
+        return node is not None and node.effect_of(self.services) == "write"
 
     def failure(self, member: Instance, fault: Fault, **more: Json) -> Record:
         """The record of a failed instance, by its ``on_error``."""
