@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
+from graphs.language.testcase import Expected, TestCase
 from nodes.base import Duration, Fallback, Node, Part, Retry, Slot, Step
 from nodes.condition import ConditionNode
 from nodes.human import HumanNode
@@ -180,6 +181,7 @@ class WorkflowSpec(Part):
     parallel_groups: list[list[str]] = Field(default_factory=list, description="Checked against the edges, adds none.")
     on_failure: Block | None = None
     finally_: Block | None = Field(None, alias="finally")
+    tests: dict[str, TestCase] = Field(default_factory=dict, description="Tests of the workflow, for `cogwork test`.")
 
     def slots(self) -> Iterator[Slot]:
         """The workflow's result."""
@@ -215,6 +217,7 @@ __all__ = [
     "BaseModel",
     "Block",
     "ConditionNode",
+    "Expected",
     "Fallback",
     "ForEach",
     "HumanNode",
@@ -226,6 +229,7 @@ __all__ = [
     "Retry",
     "Step",
     "Steps",
+    "TestCase",
     "ToolNode",
     "TransformNode",
     "Use",
