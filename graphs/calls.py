@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
@@ -146,7 +145,7 @@ def _new_run(
         "digest": graph.digest,
         "attempt": 1,
         "status": "running",
-        "started_at": datetime.now(UTC).isoformat(),
+        "started_at": graph.now().isoformat(),
         "context": _context(context),
     }
     scheduler = _scheduler(graph, about, records={}, results={}, input=plain, snapshot=snapshot)
@@ -249,7 +248,7 @@ def _scheduler(
     snapshot: StateSnapshot | None,
 ) -> Scheduler:
     run = Run(graph.plan, records=records, results=results)
-    scheduler = Scheduler(run, graph.services, about)
+    scheduler = Scheduler(run, graph.services, about, now=graph.now)
     scheduler.messages = tuple((snapshot.values if snapshot else {}).get("messages", ()))
     run.top.input = input
     run.reopen = lambda member: reopened(scheduler, member)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -38,10 +39,13 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
     plan: Plan
     services: Services
+    now: Callable[[], datetime]
+    """The clock of its runs; the simulation sets one that nobody has to wait for."""
 
     def __init__(self, **attributes: Any) -> None:
         self.plan = attributes.pop("plan")
         self.services = attributes.pop("services")
+        self.now = attributes.pop("now", lambda: datetime.now(UTC))
         self._digest: str | None = attributes.pop("_digest", None)
         super().__init__(**attributes)
 

@@ -72,7 +72,7 @@ def _relaxed(schema: Json, *, alone: bool = True) -> Any:
 def _admit_shorthands(workflow: Schema, definitions: Mapping[str, Schema]) -> None:
     for definition in (workflow, *definitions.values()):
         fields = definition["properties"]
-        if "nodes" in fields:
+        if "$ref" in fields.get("nodes", {}).get("additionalProperties", {}):
             fields["nodes"]["propertyNames"] = {"pattern": r"^[^.\[\]/:|\s]+$", "not": {"enum": sorted(RESERVED)}}
         if "depends_on" in fields:
             described = fields["depends_on"].pop("description")
