@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from nodes.expression import Expression, ExpressionError
-from nodes.template import Value
-from state.errors import Fault, FaultClass
+from nodes.execution import Compiled as Compiled
+from nodes.execution import Outcome as Outcome
+from nodes.execution import Recorder as Recorder
+from nodes.execution import StepCall as StepCall
+from state.errors import FaultClass
 from state.services import Effect, Services
 from state.values import Json, Schema
-
-if TYPE_CHECKING:
-    from langchain_core.runnables import RunnableConfig
 
 NAME = re.compile(r"[A-Za-z_]\w*")
 """A name that expressions can use bare; others are written ``steps['a-b']``."""
@@ -139,54 +138,6 @@ class Slot:
     optional: bool = False
 
 
-Compiled: TypeAlias = Expression | Value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a node's work gave: its value, and what it used (tokens, model …) for the record.
-
-    ``fallback`` names what served instead of the node itself; ``cached`` says that an earlier result did.
-    """
-
-    value: Json
-    usage: Mapping[str, Json] = field(default_factory=dict)
-    messages: tuple[Any, ...] = ()
-    fallback: str = ""
-    cached: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class StepCall:
-    """One execution of one node: the values it sees and the services it may call."""
-
-    run: str
-    path: str
-    names: Mapping[str, Json]
-    fields: Mapping[str, Compiled]
-    services: Services
-    mode: str | None = None
-    agents: Mapping[str, Any] = field(default_factory=dict)
-    attempt: int = 1
-    config: RunnableConfig | None = None
-    messages: tuple[Any, ...] = ()
-    emit: Callable[[str, dict[str, Json]], None] = lambda kind, data: None
-
-    def value(self, pointer: str, extra: Mapping[str, Json] | None = None) -> Json:
-        """The value of the compiled field at ``pointer``; None where the field is absent.
-
-        Raises:
-            Fault: ``invalid_input`` with the place in the expression.
-        """
-        compiled = self.fields.get(pointer)
-        if compiled is None:
-            return None
-        try:
-            return compiled.evaluate({**self.names, **extra} if extra else self.names)
-        except ExpressionError as err:
-            raise Fault("invalid_input", f"{pointer.lstrip('/')}: {err}", details={"field": pointer}) from err
-
-
 class Node(Step):
     """One of the five kinds; a kind is one file: its fields and its behaviour."""
 
@@ -235,7 +186,3 @@ class CallingNode(Node):
     cache: Duration | None = Field(
         None, description="How long a result may be reused, also by other runs, for the same call."
     )
-
-    def in_doubt(self, services: Services, fault: Fault) -> bool:
-        """Whether the failed attempt may have done its work all the same, so that it must not be tried again blindly."""
-        return False

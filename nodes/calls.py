@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
+from typing import Final
 
-from state.errors import Fault, FaultClass
+from state.errors import Fault, FaultClass, Stage
 from state.schemas import faults
 from state.services import CallContext, Tool
 from state.values import MAX_BYTES, Json, Schema, UnfitValue, normalise
 
 MAX_MESSAGE = 2_000
 """The longest message, in characters, that a raised exception may leave in a fault."""
+
+_CLIENTS: Final = frozenset({"httpx", "httpx2", "httpcore", "requests", "urllib3", "aiohttp"})
+_BY_NAME: Final[tuple[tuple[str, FaultClass], ...]] = (
+    ("ConnectTimeout", "unavailable"),
+    ("PoolTimeout", "unavailable"),
+    ("ConnectError", "unavailable"),
+    ("NewConnectionError", "unavailable"),
+    ("ClientConnectorError", "unavailable"),
+    ("Timeout", "timeout"),
+    ("ReadError", "connection"),
+    ("WriteError", "connection"),
+    ("CloseError", "connection"),
+    ("ProtocolError", "connection"),
+    ("ConnectionError", "connection"),
+    ("ServerDisconnected", "connection"),
+    ("NetworkError", "connection"),
+)
+"""Which of them never reached the other side, and which leave open what it did."""
 
 
 async def checked_call(
@@ -25,11 +45,33 @@ async def checked_call(
 
     Raises:
         Fault: ``invalid_input`` before the call when the arguments do not fit; the tool's own fault; ``timeout``,
-            ``connection``, ``permission_denied`` or ``tool_error`` for other exceptions; ``invalid_output`` when the
-            result is no JSON, too large or does not fit.
+            ``connection`` (lost within the call), ``unavailable`` (never made: nothing was done), ``permission_denied`` or
+            ``tool_error`` for other exceptions; ``invalid_output`` when the result is no JSON, too large or does not fit.
+    """
+    check_args(tool, args)
+    return await perform(tool, args, context, output=output, max_bytes=max_bytes)
+
+
+def check_args(tool: Tool, args: Mapping[str, Json]) -> None:
+    """See to it that the arguments fit the tool's schema.
+
+    Raises:
+        Fault: ``invalid_input``.
     """
     if found := faults(tool.args_schema, dict(args)):
-        raise _fault("invalid_input", f"The arguments of {tool.name} do not fit: {'; '.join(found)}", found)
+        message = f"The arguments of {tool.name} do not fit: {'; '.join(found)}"
+        raise _fault("invalid_input", message, found, stage="arguments")
+
+
+async def perform(
+    tool: Tool,
+    args: Mapping[str, Json],
+    context: CallContext,
+    *,
+    output: Schema | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Json:
+    """What ``checked_call`` does once the arguments are known to fit."""
     try:
         result = await tool.call(args, context)
     except Fault:
@@ -50,20 +92,34 @@ def _fitting(tool: Tool, result: object, schema: Schema, max_bytes: int) -> Json
     return plain
 
 
-def _fault(fault_class: FaultClass, message: str, places: list[str] | None = None) -> Fault:
-    return Fault(fault_class, message[:MAX_MESSAGE], origin="tool", details={"faults": places} if places else None)
+def _fault(
+    fault_class: FaultClass, message: str, places: list[str] | None = None, *, stage: Stage | None = None
+) -> Fault:
+    details = {"faults": places} if places else None
+    return Fault(fault_class, message[:MAX_MESSAGE], origin="tool", stage=stage, details=details)
 
 
 def _class_of(error: Exception) -> FaultClass:
     match error:
         case TimeoutError():
             return "timeout"
+        case ConnectionRefusedError() | socket.gaierror():
+            return "unavailable"
         case ConnectionError():
             return "connection"
         case PermissionError():
             return "permission_denied"
         case _:
-            return "tool_error"
+            return _class_by_name(error)
+
+
+def _class_by_name(error: Exception) -> FaultClass:
+    """The class of an HTTP client's exception, which mostly derives from none of Python's own."""
+    names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _CLIENTS]
+    for part, fault_class in _BY_NAME:
+        if any(part in name for name in names):
+            return fault_class
+    return "tool_error"
 
 
 def _said(error: Exception) -> str:

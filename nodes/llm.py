@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from nodes.base import CallingNode, Outcome, Slot, StepCall
+from nodes.reuse import Reuse
 from nodes.structured import Answer, ask
 from state.errors import Fault
-from state.services import Effect, RenderedPrompt, Services
+from state.services import CallContext, Effect, RenderedPrompt, Services
 from state.values import Json, Schema
 
 if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage, HumanMessage
 
 _PROMPT_NAME = re.compile(r"[\w./-]+")
 
@@ -62,23 +64,52 @@ class LlmNode(CallingNode):
         return "read"
 
     async def run(self, call: StepCall) -> Outcome:
-        """One question to the model, tokens streamed on the way."""
-        from langchain_core.messages import HumanMessage, SystemMessage
+        """One question to the model, tokens streamed on the way; an answer that was given before is taken as it was."""
+        from langchain_core.messages import HumanMessage
 
         agent = call.agents.get(self.agent) if self.agent else None
         told = self._rendered(call)
         system = "\n\n".join(t for t in (agent.instructions if agent else "", told.system) if t)
-        asked: list[BaseMessage] = [SystemMessage(system)] if system else []
         question = HumanMessage(told.user)
-        if self.history:
-            asked.extend(call.messages)
-        model = call.services.models.find(
-            self.model or (agent.model if agent else None), mode=self.mode or call.mode, settings=self._settings()
-        )
-        answer = await ask(model, [*asked, question], self.output, config=call.config)
+        asked = self._asked(system, question, call)
+        name = self.model or (agent.model if agent else None)
+        answer = await self._answer(call, name, asked)
         value = answer.value if self.output is not None else answer.text
         exchange = (question, _assistant(answer)) if self.history else ()
-        return Outcome(value=value, usage=answer.usage, messages=exchange)
+        usage = {} if call.cached else answer.usage
+        return Outcome(value=value, usage=usage, messages=exchange, cached=call.cached)
+
+    def _asked(self, system: str, question: HumanMessage, call: StepCall) -> list[BaseMessage]:
+        """What the model is told: instructions, the thread's messages where they are wanted, the question."""
+        from langchain_core.messages import SystemMessage
+
+        before = call.messages if self.history else ()
+        return [*([SystemMessage(system)] if system else []), *before, question]
+
+    async def _answer(self, call: StepCall, name: str | None, asked: Sequence[BaseMessage]) -> Answer:
+        """The whole asking, its round of repair included, as one call."""
+        mode, settings = self.mode or call.mode, self._settings()
+        model = call.services.models.find(name, mode=mode, settings=settings)
+        target = name or _name_of(model)
+        about = {
+            "model": [target, type(model).__name__, _name_of(model)],
+            "messages": [[message.type, message.content] for message in asked],
+            "output": self.output,
+            "settings": settings,
+        }
+
+        async def do(context: CallContext) -> Json:
+            return (await ask(model, asked, self.output, config=call.config)).to_dict()
+
+        answer = await call.once(
+            target=target,
+            effect="read",
+            repeatable=True,
+            args={"messages": about["messages"]},
+            do=do,
+            reuse=None if self.cache is None else Reuse("llm", about, self.cache),
+        )
+        return Answer.from_dict(answer)
 
     def _rendered(self, call: StepCall) -> RenderedPrompt:
         values = call.value("/with") or {}
@@ -87,7 +118,7 @@ class LlmNode(CallingNode):
             return RenderedPrompt(system=_text(system), user=_text(call.value("/prompt", values)))
         prompt = call.services.prompts.find(self.prompt_file, mode=self.mode or call.mode)
         if prompt is None:
-            raise Fault("invalid_input", f"There is no prompt file {self.prompt_file!r}", origin="step")
+            raise Fault("invalid_input", f"There is no prompt file {self.prompt_file!r}", stage="render")
         told = prompt.render(values)
         return RenderedPrompt(system="\n\n".join(t for t in (told.system, _text(system)) if t), user=told.user)
 
@@ -101,6 +132,11 @@ def _assistant(answer: Answer) -> Any:
     from langchain_core.messages import AIMessage
 
     return AIMessage(answer.text, id=answer.message_id or None)
+
+
+def _name_of(model: BaseChatModel) -> str:
+    """What the model calls itself."""
+    return str(getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__)
 
 
 def _text(value: Json) -> str:

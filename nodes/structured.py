@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from nodes.model_faults import fault_of
@@ -44,6 +44,15 @@ class Answer:
     repaired: bool = False
     message_id: str = ""
     """The id that the streamed pieces of the answer had."""
+
+    def to_dict(self) -> dict[str, Json]:
+        """The answer as plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Json]) -> Answer:
+        """The answer that ``to_dict`` gave."""
+        return cls(**{name: raw[name] for name in (made.name for made in fields(cls)) if name in raw})
 
 
 async def ask(

@@ -8,9 +8,10 @@ from typing import Literal
 from pydantic import Field
 
 from nodes.base import CallingNode, Outcome, Slot, StepCall
-from nodes.calls import checked_call
+from nodes.calls import check_args, perform
+from nodes.reuse import Reuse
 from state.errors import Fault
-from state.services import CallContext, Effect, Services
+from state.services import Effect, Services, Tool
 from state.values import Json, Schema
 
 
@@ -52,16 +53,25 @@ class ToolNode(CallingNode):
         return self.idempotent if self.idempotent is not None else tool is not None and tool.idempotent
 
     async def run(self, call: StepCall) -> Outcome:
-        """One call, arguments checked before and the result after."""
+        """One call, arguments checked before and the result after; a finished one is answered from the record."""
         tool = call.services.tools.find(self.tool)
         if tool is None:
-            raise Fault("invalid_input", f"Tool {self.tool!r} is not allowed by the settings", origin="tool")
-        context = CallContext(
-            run=call.run, step=call.path, idempotency_key=f"{call.run}:{call.path}:0", attempt=call.attempt
+            message = f"Tool {self.tool!r} is not allowed by the settings"
+            raise Fault("invalid_input", message, origin="tool", stage="arguments")
+        args = call.value("/args") or {}
+        check_args(tool, args)
+        value = await call.once(
+            target=self.tool,
+            effect=self.effect_of(call.services),
+            repeatable=self.repeatable(call.services),
+            args=args,
+            do=lambda context: perform(tool, args, context, output=self.output),
+            reuse=self._reuse(tool, args),
         )
-        value = await checked_call(tool, call.value("/args"), context, output=self.output)
-        return Outcome(value=value)
+        return Outcome(value=value, cached=call.cached)
 
-    def in_doubt(self, services: Services, fault: Fault) -> bool:
-        """A write that timed out and that is not idempotent may have been done."""
-        return fault.fault_class == "timeout" and not self.repeatable(services)
+    def _reuse(self, tool: Tool, args: Json) -> Reuse | None:
+        if self.cache is None:
+            return None
+        about = {"tool": tool.name, "args": args, "schemas": [tool.args_schema, tool.output_schema, self.output]}
+        return Reuse("tool", about, self.cache)

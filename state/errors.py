@@ -1,13 +1,16 @@
 """What can go wrong in a run, as one tree.
 
 CogworkError                 everything that cogwork raises on purpose
-├── Fault                    a step, tool or model call that failed; has a class that policies name
+├── Fault                    a step, tool or model call that failed; has a class that policies name, and says in which
+│   │                        stage it failed, how grave that is, and whether and when trying again may help
+│   └── InDoubt              a write of which nobody knows whether it was done: a person is asked, nothing is guessed
 ├── SpecError                a spec that cannot be loaded or built; carries every Problem
 ├── InputRefused             an input that does not fit the workflow's input schema
 ├── AnswerRefused            an answer that does not fit the question's form; the question stays open
 ├── NotResumable             resuming what is unknown, finished or not waiting; or new input on a paused run
 │   └── Owned                somebody else works on the run right now
 ├── WorkflowFailed           the run ended as failed; carries the first failure as data
+├── Unrecorded               the record of calls cannot be written; the run stops and can be resumed
 └── Stalled                  a fault of cogwork's own: a run that is not over and in which nothing goes on
 """
 
@@ -40,6 +43,10 @@ FAULT_CLASSES: Final[tuple[str, ...]] = get_args(FaultClass)
 TRANSIENT: Final = frozenset({"timeout", "connection", "unavailable", "rate_limited"})
 """What ``retry.on: [transient]`` means, and its default."""
 Origin: TypeAlias = Literal["workflow", "step", "model", "tool"]
+Stage: TypeAlias = Literal["schedule", "expression", "arguments", "render", "call", "result"]
+"""Where a step failed: before it may start, in its expressions, its arguments, its prompt, the call, or what that gave."""
+Severity: TypeAlias = Literal["warning", "error", "critical"]
+"""``critical`` is a fault of cogwork's own, ``warning`` a step that was only given up."""
 
 
 class CogworkError(Exception):
@@ -53,7 +60,8 @@ class CogworkError(Exception):
 class Fault(CogworkError):
     """A call or step that failed, with the class that retry and recovery policies name.
 
-    ``retry_after`` is in seconds; ``details`` is plain JSON for whoever mends it.
+    ``retry_after`` is in seconds; ``details`` is plain JSON for whoever mends it. Without ``stage`` the class and the
+    origin decide.
     """
 
     def __init__(
@@ -62,10 +70,12 @@ class Fault(CogworkError):
         message: str,
         *,
         origin: Origin = "step",
+        stage: Stage | None = None,
         retry_after: float | None = None,
         details: Json = None,
     ) -> None:
         self.fault_class, self.message, self.origin = fault_class, message, origin
+        self.stage: Stage = stage or _stage(fault_class, origin)
         self.retry_after, self.details = retry_after, details
         super().__init__(message)
 
@@ -74,11 +84,18 @@ class Fault(CogworkError):
         """Whether trying again may help."""
         return self.fault_class in TRANSIENT
 
+    @property
+    def severity(self) -> Severity:
+        """How grave it is."""
+        return _SEVERITY.get(self.fault_class, "error")
+
     def record(self, *, node: str, pointer: str = "") -> dict[str, Json]:
-        """The failure as data: the same object in results, events and replies."""
+        """The failure as data: the same object in results, events and replies; ``node`` is the path of the step."""
         return {
             "class": self.fault_class,
             "origin": self.origin,
+            "stage": self.stage,
+            "severity": self.severity,
             "message": self.message,
             "node": node,
             "pointer": pointer,
@@ -86,6 +103,62 @@ class Fault(CogworkError):
             "retry_after": self.retry_after,
             "details": self.details,
         }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Json]) -> Fault:
+        """The fault that a record tells of; what follows from the class is not read."""
+        return Fault(
+            record["class"],
+            record["message"],
+            origin=record.get("origin", "step"),
+            stage=record.get("stage"),
+            retry_after=record.get("retry_after"),
+            details=record.get("details"),
+        )
+
+
+_SEVERITY: Final[Mapping[str, Severity]] = {"internal": "critical", "cancelled": "warning"}
+
+
+def _stage(fault_class: FaultClass, origin: Origin) -> Stage:
+    if origin == "workflow":
+        return "schedule"
+    return "result" if fault_class == "invalid_output" else "call"
+
+
+class InDoubt(Fault):
+    """A write that is not idempotent and of which nobody knows whether it was done; never retried, a person is asked.
+
+    ``key`` is the call's in the record of calls, ``target`` the tool, ``args`` its arguments (large ones shortened),
+    ``begun_at`` ISO 8601 in UTC (empty where nothing is recorded), ``reason`` one sentence without the ending stop.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        target: str,
+        reason: str,
+        *,
+        args: Json = None,
+        begun_at: str = "",
+        fault_class: FaultClass = "cancelled",
+        origin: Origin = "tool",
+        retry_after: float | None = None,
+    ) -> None:
+        self.key, self.target, self.reason, self.args, self.begun_at = key, target, reason, args, begun_at
+        doubt: dict[str, Json] = {"key": key, "target": target, "args": args, "begun_at": begun_at, "reason": reason}
+        super().__init__(
+            fault_class,
+            f"Nobody knows whether the call of {target} was done: {reason}",
+            origin=origin,
+            retry_after=retry_after,
+            details={"in_doubt": doubt},
+        )
+
+    @property
+    def transient(self) -> bool:
+        """Trying again may do it twice."""
+        return False
 
 
 @dataclass(eq=False)
@@ -132,6 +205,16 @@ class WorkflowFailed(CogworkError):
     def __init__(self, run: str, error: dict[str, Json]) -> None:
         self.run, self.error = run, error
         super().__init__(f"Run {run} failed at {error.get('node')}: {error.get('message')} [{error.get('class')}]")
+
+
+class Unrecorded(CogworkError):
+    """The record of calls could not be written, so the run must stop: what is on disk stays valid and can be resumed."""
+
+    def __init__(self, key: str, error: BaseException) -> None:
+        self.key = key
+        super().__init__(
+            f"The call {key} could not be recorded ({type(error).__name__}: {error}); mend the store and resume the run"
+        )
 
 
 class Stalled(CogworkError):

@@ -1,50 +1,161 @@
-"""The work of one node: its attempts, with their timeout and back-off; always an outcome or a fault."""
+"""The work of one node: its attempts, with their timeouts and back-off, then its fallbacks; an outcome or a fault."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential_jitter,
+)
 from tenacity.wait import wait_base
 
+from graphs.runtime.standins import standins
 from nodes.base import CallingNode, Node, Outcome, Retry, StepCall
-from state.errors import TRANSIENT, Fault
+from state.errors import TRANSIENT, CogworkError, Fault, InDoubt
 from state.schemas import faults
 from state.services import Services
-from state.values import UnfitValue, normalise
+from state.values import Json, UnfitValue, normalise
 
 Retried = Callable[[int, float, Fault], None]
 """Told before each wait: the attempt that failed, the seconds until the next, and why."""
+FellBack = Callable[[str, Fault], None]
+"""Told before each fallback: what serves, such as ``model:openai:x``, and why the one before it failed."""
+ONCE = Retry(max_attempts=1)
+MAX_MESSAGE = 2_000
 
 
-async def attempt_all(node: CallingNode, call: StepCall, retried: Retried) -> Outcome:
-    """The outcome of the first attempt that succeeds; ``call.attempt`` counts them.
-
-    A write that may have been done all the same is not tried again, whatever the policy says.
+async def attempt_all(
+    node: CallingNode, call: StepCall, retried: Retried, fell_back: FellBack = lambda name, fault: None
+) -> Outcome:
+    """The outcome of the first attempt that succeeds, else that of the first fallback; ``call.attempt`` counts.
 
     Raises:
-        Fault: the last attempt's, or one that the policy does not retry.
+        InDoubt: a write may have been done or not; neither tried again nor replaced, whatever the policies say.
+        Fault: the node's last one, or one that its policy does not retry; its details list what its fallbacks said.
     """
-    policy = node.retry
-    if policy is None:
-        return await attempt_once(node, call)
+    try:
+        return await attempts(node, call, retried)
+    except InDoubt:
+        raise
+    except Fault as fault:
+        if fault.fault_class == "cancelled" or not node.fallback:
+            raise
+        first = fault
+    return await _fallen_back(node, call, first, retried, fell_back)
+
+
+async def _fallen_back(
+    node: CallingNode, call: StepCall, first: Fault, retried: Retried, fell_back: FellBack
+) -> Outcome:
+    said: list[Json] = []
+    why = first
+    for name, other, its_call in standins(node, call):
+        fell_back(name, why)
+        try:
+            return await _served(node, name, other, its_call, retried, fell_back)
+        except InDoubt:
+            raise
+        except Fault as fault:
+            why = fault
+            said.append({"fallback": name, "class": fault.fault_class, "message": fault.message})
+    details = first.details if isinstance(first.details, dict) else {"details": first.details} if first.details else {}
+    first.details = {**details, "fallbacks": said}
+    raise first
+
+
+async def _served(
+    node: CallingNode, name: str, other: Node | Fault, call: StepCall, retried: Retried, fell_back: FellBack
+) -> Outcome:
+    """What one fallback gives, if it fits what the node itself promises."""
+    if isinstance(other, Fault):
+        raise other
+    if isinstance(other, CallingNode):
+        outcome = await attempt_all(other, call, retried, fell_back)
+    else:
+        outcome = fitting(other, other.compute(call), call.services)
+    if found := faults(node.result_schema(call.services), outcome.value):
+        message = f"What the fallback {name} gave does not fit: {'; '.join(found)}"
+        raise Fault("invalid_output", message[:MAX_MESSAGE], details={"faults": found})
+    return Outcome(
+        value=outcome.value, usage=outcome.usage, messages=outcome.messages, fallback=name, cached=outcome.cached
+    )
+
+
+async def attempts(node: CallingNode, call: StepCall, retried: Retried) -> Outcome:
+    """The outcome of the node itself, within ``total_timeout``; attempts that failed before a crash count.
+
+    Raises:
+        Fault: the last attempt's; it says which limit ended it.
+    """
+    total = node.total_timeout
+    if total is None:
+        return await _retrying(node, call, retried)
+    try:
+        async with asyncio.timeout(total):
+            return await _retrying(node, call, retried)
+    except TimeoutError as err:
+        message = f"all attempts together took longer than the total_timeout of {total:g} s"
+        fault = Fault("timeout", message, details={"limit": "total_timeout", "seconds": total})
+        raise call.cut_off(fault) from err
+
+
+async def _retrying(node: CallingNode, call: StepCall, retried: Retried) -> Outcome:
+    policy = node.retry or ONCE
+    before = _failed_before(call, policy)
+    stop = stop_after_attempt(policy.max_attempts - before)
     retrying = AsyncRetrying(
-        stop=stop_after_attempt(policy.max_attempts),
-        wait=_Wait(policy),
-        retry=retry_if_exception(lambda error: isinstance(error, Fault) and _again(node, policy, call, error)),
-        before_sleep=lambda state: _tell(state, retried),
+        stop=stop if node.total_timeout is None else stop | stop_before_delay(node.total_timeout),
+        wait=_Wait(policy, before),
+        retry=retry_if_exception(lambda error: isinstance(error, Fault) and retryable(policy, error)),
+        before_sleep=lambda state: _tell(state, before, retried),
         reraise=True,
     )
-    async for attempt in retrying:
-        with attempt:
-            call.attempt = attempt.retry_state.attempt_number
-            return await attempt_once(node, call)
+    try:
+        async for attempt in retrying:
+            with attempt:
+                call.begin(before + attempt.retry_state.attempt_number)
+                return await attempt_once(node, call)
+    except Fault as fault:
+        if not retryable(policy, fault) or call.attempt >= policy.max_attempts:
+            raise
+        raise _no_time_left(node, fault) from fault
     raise AssertionError("a retrying loop ends by returning or raising")
 
 
-def _again(node: CallingNode, policy: Retry, call: StepCall, fault: Fault) -> bool:
-    return retryable(policy, fault) and not node.in_doubt(call.services, fault)
+def _failed_before(call: StepCall, policy: Retry) -> int:
+    """How many attempts the record has of earlier processes.
+
+    Raises:
+        Fault: the last of them was final.
+    """
+    known = call.recording.known(call.key(0)) if call.recording is not None else None
+    if known is None or known.status != "failed":
+        return known.attempt - 1 if known is not None else 0
+    fault = Fault.from_record(known.error or {"class": "internal", "message": "it failed for an unknown reason"})
+    if known.attempt >= policy.max_attempts or not retryable(policy, fault):
+        call.begin(known.attempt)
+        raise fault
+    return known.attempt
+
+
+def _no_time_left(node: CallingNode, fault: Fault) -> Fault:
+    """The fault that would have been tried again, had there been time."""
+    asked = f", and it asks to wait {fault.retry_after:g} s" if fault.retry_after else ""
+    details = fault.details if isinstance(fault.details, dict) else {}
+    return Fault(
+        fault.fault_class,
+        f"{fault.message} (not tried again: the total_timeout of {node.total_timeout:g} s leaves no time{asked})",
+        origin=fault.origin,
+        stage=fault.stage,
+        retry_after=fault.retry_after,
+        details={**details, "limit": "total_timeout", "seconds": node.total_timeout},
+    )
 
 
 async def attempt_once(node: CallingNode, call: StepCall) -> Outcome:
@@ -52,22 +163,32 @@ async def attempt_once(node: CallingNode, call: StepCall) -> Outcome:
 
     Raises:
         Fault: typed; what is not a fault already becomes ``internal``.
+        CogworkError: what is no fault of the step, such as a record that cannot be written.
     """
-    limit = node.timeout
     try:
-        if limit is None:
-            outcome = await node.run(call)
-        else:
-            async with asyncio.timeout(limit):
-                outcome = await node.run(call)
-    except TimeoutError as err:
-        said = f"took longer than {limit:g} s" if limit is not None else f"took too long: {err}"
-        raise Fault("timeout", said, details={"seconds": limit}) from err
-    except Fault:
+        outcome = await _timed(node, call)
+    except CogworkError:
         raise
+    except asyncio.CancelledError as err:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise call.cut_off(Fault("cancelled", "the call was cancelled from within")) from err
     except Exception as err:
-        raise Fault("internal", f"{type(err).__name__}: {err}"[:2000]) from err
+        raise Fault("internal", f"{type(err).__name__}: {err}"[:MAX_MESSAGE]) from err
     return fitting(node, outcome, call.services)
+
+
+async def _timed(node: CallingNode, call: StepCall) -> Outcome:
+    limit = node.timeout
+    if limit is None:
+        return await node.run(call)
+    try:
+        async with asyncio.timeout(limit):
+            return await node.run(call)
+    except TimeoutError as err:
+        fault = Fault("timeout", f"took longer than {limit:g} s", details={"limit": "timeout", "seconds": limit})
+        raise call.cut_off(fault) from err
 
 
 def fitting(node: Node, outcome: Outcome, services: Services) -> Outcome:
@@ -85,22 +206,23 @@ def fitting(node: Node, outcome: Outcome, services: Services) -> Outcome:
     declared = getattr(node, "output", None)
     if declared and node.type == "transform" and (found := faults(declared, value)):
         raise Fault("invalid_output", f"The value does not fit: {'; '.join(found)}", details={"faults": found})
-    return Outcome(value=value, usage=outcome.usage, messages=outcome.messages)
+    return Outcome(value=value, usage=outcome.usage, messages=outcome.messages, cached=outcome.cached)
 
 
 def retryable(policy: Retry, fault: Fault) -> bool:
-    """Whether the policy tries again after this fault."""
-    return any(
+    """Whether the policy tries again after this fault; never where that might do something twice."""
+    named = (
         name == fault.fault_class or (name == "transient" and fault.fault_class in TRANSIENT) for name in policy.on
     )
+    return not isinstance(fault, InDoubt) and any(named)
 
 
 class _Wait(wait_base):
     """Exponential back-off as the policy says, never shorter than what the service asked for."""
 
-    def __init__(self, policy: Retry) -> None:
+    def __init__(self, policy: Retry, before: int) -> None:
         self.base = wait_exponential_jitter(
-            multiplier=policy.backoff,
+            multiplier=policy.backoff * policy.multiplier**before,
             max=policy.max_backoff,
             exp_base=policy.multiplier,
             jitter=policy.backoff / 2 if policy.jitter else 0,
@@ -112,7 +234,8 @@ class _Wait(wait_base):
         return max(self.base(retry_state), asked or 0.0)
 
 
-def _tell(state: RetryCallState, retried: Retried) -> None:
+def _tell(state: RetryCallState, before: int, retried: Retried) -> None:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, Fault):
-        retried(state.attempt_number, state.next_action.sleep if state.next_action else 0.0, error)
+        wait = state.next_action.sleep if state.next_action else 0.0
+        retried(before + state.attempt_number, wait, error)
