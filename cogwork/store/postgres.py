@@ -1,0 +1,320 @@
+"""Checkpoints in PostgreSQL: LangGraph's saver with owners, on connections that may break, for any event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
+from langgraph.checkpoint.postgres import PostgresSaver
+from psycopg import Cursor
+from psycopg.rows import DictRow
+from pydantic import SecretStr
+
+from cogwork.store.checkpoints import KEPT_OF_CONFIG, NO_WRITES, WAKING, strict_serde
+from cogwork.store.postgres_calls import PostgresCalls, PostgresRequests
+from cogwork.store.postgres_database import CONNECTIONS, Database
+from cogwork.store.postgres_owners import PostgresOwners, Proof
+from cogwork.store.postgres_tables import prepare
+from state.values import normalise
+
+T = TypeVar("T")
+TTL_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 30.0
+TABLES: Final = {
+    "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
+    "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
+    "checkpoint_writes": "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob",
+}
+"""What LangGraph keeps of a thread."""
+OURS: Final = ("cogwork_calls", "cogwork_requests")
+
+
+class PostgresCheckpoints(PostgresSaver):
+    """LangGraph's ``PostgresSaver`` on a pool, usable from any thread and event loop; each write proves who owns the thread.
+
+    Every call is repeated while the server is away, for ``patience`` seconds, as each may be: writes replace what stands
+    under their keys. Types that are not plain data are never revived. Close it when done.
+
+    LangGraph keeps one copy of a channel per version, and PostgreSQL compresses large ones; beyond that values are not folded
+    into shared pieces as in the SQLite store: ``prune`` and forks of LangGraph's own would not know of the pieces.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database``; a pooler in between must keep sessions.
+        ttl: seconds without a sign of life after which an owner counts as frozen and loses its run.
+        patience: seconds that a call goes on trying while the server is away.
+        proof: what shows that this process may write to a thread, else ``owners``.
+
+    Raises:
+        StoreError: the address is none, or the database cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str | SecretStr,
+        *,
+        ttl: float = TTL_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+        proof: Proof | None = None,
+    ) -> None:
+        secret = url if isinstance(url, SecretStr) else SecretStr(url)
+        holder = f"cogwork {uuid.uuid4().hex}"
+        self._database = Database(secret, application=holder, patience=patience, idle=ttl)
+        self._database.open(prepare)
+        super().__init__(self._database.pool, serde=strict_serde())
+        self._inside = threading.local()
+        self._threads = ThreadPoolExecutor(max_workers=CONNECTIONS, thread_name_prefix="cogwork-checkpoints")
+        self.owners = PostgresOwners(self._database, holder=holder, ttl=ttl)
+        self._proof: Proof = proof or self.owners
+        self.calls = PostgresCalls(self._database, self._threads, self._proof)
+        self.requests = PostgresRequests(self._database, self._threads)
+
+    @property
+    def where(self) -> str:
+        """Host and database, for messages; never the password."""
+        return self._database.where
+
+    def close(self) -> None:
+        """Let go of what is owned, finish what is being written and close the connections."""
+        self.owners.close()
+        self._threads.shutdown(wait=True)
+        self._database.close()
+
+    def __enter__(self) -> PostgresCheckpoints:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- transactions --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _cursor(self, *, pipeline: bool = False) -> Iterator[Cursor[DictRow]]:
+        """LangGraph's door to the database; within a write of ours its statements belong to that transaction."""
+        if (cursor := getattr(self._inside, "cursor", None)) is not None:
+            yield cursor
+            return
+        with self._database.writing() if pipeline else self._database.reading() as cursor:
+            yield cursor
+
+    def _written(self, threads: Sequence[str], write: Callable[[], T]) -> T:
+        """What ``write`` returns, once it is committed together with the proof that the threads are ours to write."""
+
+        def proven() -> T:
+            with self._database.writing() as cursor:
+                for thread in threads:
+                    self._proof.prove(cursor, thread)
+                self._inside.cursor = cursor
+                try:
+                    return write()
+                finally:
+                    self._inside.cursor = None
+
+        return self._database.surviving(proven)
+
+    async def _off_loop(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """``PostgresSaver``'s, with nothing in the metadata that JSONB refuses or the caller configured for other purposes.
+
+        Raises:
+            Owned: somebody else works on the thread, or has taken it over.
+        """
+        kept = {key: value for key, value in config["configurable"].items() if key in KEPT_OF_CONFIG}
+        plain = {**config, "configurable": kept, "metadata": _plain(config.get("metadata") or {})}
+        put, told = super().put, normalise(dict(metadata))
+        return self._written([kept["thread_id"]], lambda: put(plain, checkpoint, told, new_versions))  # type: ignore[arg-type]
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """``PostgresSaver``'s.
+
+        Raises:
+            Owned: somebody else works on the thread, or has taken it over.
+        """
+        put = super().put_writes
+        self._written([config["configurable"]["thread_id"]], lambda: put(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Forget all of a thread, its calls and requests too.
+
+        Raises:
+            Owned: somebody else works on it.
+        """
+        self._written([str(thread_id)], lambda: self._delete_all((str(thread_id),)))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """``PostgresSaver``'s; ``delete`` is ``delete_thread`` for each.
+
+        Raises:
+            Owned: ``delete``, and somebody else works on one of them: then none is deleted.
+        """
+        prune, threads = super().prune, tuple(map(str, thread_ids))
+        if strategy == "delete" and not isinstance(thread_ids, str):
+            self._written(sorted(threads), lambda: self._delete_all(threads))
+        else:
+            self._database.surviving(lambda: prune(thread_ids, strategy=strategy))
+
+    def _delete_all(self, threads: Sequence[str]) -> None:
+        with self._cursor() as cursor:
+            for table in TABLES:
+                cursor.execute(f"delete from {table} where thread_id = any(%s)", ([*threads],))
+            for table in OURS:
+                cursor.execute(f"delete from {table} where thread = any(%s)", ([*threads],))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy the checkpoints and writes of a thread to another; calls are the business of the run that made them.
+
+        Raises:
+            Owned: somebody else works on the target.
+        """
+        source, target = str(source_thread_id), str(target_thread_id)
+
+        def copy() -> None:
+            with self._cursor() as cursor:
+                for table, columns in TABLES.items():
+                    cursor.execute(
+                        f"insert into {table} (thread_id, {columns}) select %s::text, {columns} from {table}"
+                        " where thread_id = %s on conflict do nothing",
+                        (target, source),
+                    )
+
+        self._written([target], copy)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Forget all that these runs of LangGraph's server wrote; what their threads held before stays."""
+        runs = [str(run_id) for run_id in run_ids]
+
+        def delete() -> None:
+            with self._cursor() as cursor:
+                cursor.execute(
+                    "with gone as (delete from checkpoints where metadata ->> 'run_id' = any(%s)"
+                    " returning thread_id, checkpoint_ns, checkpoint_id)"
+                    " delete from checkpoint_writes using gone where checkpoint_writes.thread_id = gone.thread_id"
+                    " and checkpoint_writes.checkpoint_ns = gone.checkpoint_ns"
+                    " and checkpoint_writes.checkpoint_id = gone.checkpoint_id",
+                    (runs,),
+                )
+
+        self._written([], delete)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """``PostgresSaver``'s, repeated while the server is away."""
+        get = super().get_tuple
+        return self._database.surviving(lambda: get(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """``PostgresSaver``'s, read whole before the first is given."""
+        find = super().list
+        return iter(self._database.surviving(lambda: [*find(config, filter=filter, before=before, limit=limit)]))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """``PostgresSaver``'s, repeated while the server is away."""
+        get = super().get_delta_channel_history
+        return self._database.surviving(lambda: get(config=config, channels=channels))
+
+    def threads(self) -> Iterator[str]:
+        """The ids of all threads, the latest first."""
+        query = "select thread_id from checkpoints where checkpoint_ns = '' group by thread_id order by max(checkpoint_id) desc"
+
+        def found() -> Sequence[str]:
+            with self._cursor() as cursor:
+                return [row["thread_id"] for row in cursor.execute(query).fetchall()]
+
+        return iter(self._database.surviving(found))
+
+    # -- the same, off the event loop ----------------------------------------------------------------------
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """``get_tuple``, off the event loop."""
+        return await self._off_loop(lambda: self.get_tuple(config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """``list``, off the event loop."""
+        for found in await self._off_loop(lambda: self.list(config, filter=filter, before=before, limit=limit)):
+            yield found
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """``put``, off the event loop."""
+        return await self._off_loop(lambda: self.put(config, checkpoint, metadata, new_versions))
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """``put_writes``, off the event loop; what only wakes nodes is not kept, as a task that is repeated wakes the same."""
+        if all(channel == NO_WRITES or channel.startswith(WAKING) for channel, _ in writes):
+            return
+        await self._off_loop(lambda: self.put_writes(config, writes, task_id, task_path))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """``delete_thread``, off the event loop."""
+        await self._off_loop(lambda: self.delete_thread(thread_id))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """``prune``, off the event loop."""
+        await self._off_loop(lambda: self.prune(thread_ids, strategy=strategy))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """``copy_thread``, off the event loop."""
+        await self._off_loop(lambda: self.copy_thread(source_thread_id, target_thread_id))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """``delete_for_runs``, off the event loop."""
+        await self._off_loop(lambda: self.delete_for_runs(run_ids))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """``get_delta_channel_history``, off the event loop."""
+        return await self._off_loop(lambda: self.get_delta_channel_history(config=config, channels=channels))
+
+
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What LangGraph keeps of the caller's metadata, as JSONB takes it."""
+    return {key: normalise(value) for key, value in metadata.items() if isinstance(value, str | int | float | bool)}
