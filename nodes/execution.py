@@ -24,8 +24,10 @@ Compiled: TypeAlias = Expression | Value
 Do: TypeAlias = Callable[[], Awaitable[Json]]
 PER_FALLBACK = 1000
 """Calls of the step's i-th fallback are numbered from ``PER_FALLBACK * (i + 1)``."""
-UNSURE = frozenset({"timeout", "connection", "invalid_output"})
-"""Faults of a write that do not say that nothing was done; a result that does not fit comes from one that was."""
+UNSURE = frozenset({"timeout", "connection"})
+"""Faults of a write that leave open whether it was done."""
+DONE = "invalid_output"
+"""The fault of a call that was done, and whose result cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,8 @@ class StepCall:
     """How many calls this attempt has made."""
     cut: _Cut | None = None
     """The call that was in flight when this attempt was cut off."""
+    spent: bool = False
+    """Whether this attempt did a write that must not be repeated, although its result cannot be used."""
 
     def value(self, pointer: str, extra: Mapping[str, Json] | None = None) -> Json:
         """The value of the compiled field at ``pointer``; None where the field is absent.
@@ -129,7 +133,7 @@ class StepCall:
 
     def begin(self, attempt: int) -> None:
         """A new attempt: its calls are numbered, and so keyed, like those of the attempts before."""
-        self.attempt, self.made, self.cached, self.cut = attempt, 0, False, None
+        self.attempt, self.made, self.cached, self.cut, self.spent = attempt, 0, False, None, False
 
     async def once(
         self,
@@ -212,6 +216,7 @@ class _Making:
         except Fault as fault:
             if not self.repeatable and fault.fault_class in UNSURE:
                 raise self.doubt(fault) from fault
+            call.spent = not self.repeatable and fault.fault_class == DONE
             raise
         except asyncio.CancelledError:
             call.cut = self
@@ -226,7 +231,7 @@ class _Making:
             self.key,
             self.target,
             fault.message,
-            args=known.args if known is not None else self.args,
+            arguments=known.args if known is not None else self.args,
             begun_at=known.begun_at if known is not None else "",
             fault_class=fault.fault_class,
             origin=fault.origin,

@@ -105,7 +105,7 @@ class LlmNode(CallingNode):
             target=target,
             effect="read",
             repeatable=True,
-            args={"messages": about["messages"]},
+            args={"messages": [[message.type, str(message.text)] for message in asked]},
             do=do,
             reuse=None if self.cache is None else Reuse("llm", about, self.cache),
         )

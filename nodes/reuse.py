@@ -68,6 +68,6 @@ class Reuse:
 
 
 def digest(value: Json) -> str:
-    """The SHA-256 of a value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """The SHA-256 of a value, whatever the order of its keys; what is no JSON counts as its text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

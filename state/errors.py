@@ -129,8 +129,8 @@ def _stage(fault_class: FaultClass, origin: Origin) -> Stage:
 class InDoubt(Fault):
     """A write that is not idempotent and of which nobody knows whether it was done; never retried, a person is asked.
 
-    ``key`` is the call's in the record of calls, ``target`` the tool, ``args`` its arguments (large ones shortened),
-    ``begun_at`` ISO 8601 in UTC (empty where nothing is recorded), ``reason`` one sentence without the ending stop.
+    ``key`` is the call's in the record of calls, ``target`` the tool, ``arguments`` what it is called with (shortened where
+    large), ``begun_at`` ISO 8601 in UTC (empty where nothing is recorded), ``reason`` one sentence without the ending stop.
     """
 
     def __init__(
@@ -139,14 +139,20 @@ class InDoubt(Fault):
         target: str,
         reason: str,
         *,
-        args: Json = None,
+        arguments: Json = None,
         begun_at: str = "",
         fault_class: FaultClass = "cancelled",
         origin: Origin = "tool",
         retry_after: float | None = None,
     ) -> None:
-        self.key, self.target, self.reason, self.args, self.begun_at = key, target, reason, args, begun_at
-        doubt: dict[str, Json] = {"key": key, "target": target, "args": args, "begun_at": begun_at, "reason": reason}
+        self.key, self.target, self.reason, self.arguments, self.begun_at = key, target, reason, arguments, begun_at
+        doubt: dict[str, Json] = {
+            "key": key,
+            "target": target,
+            "args": arguments,
+            "begun_at": begun_at,
+            "reason": reason,
+        }
         super().__init__(
             fault_class,
             f"Nobody knows whether the call of {target} was done: {reason}",

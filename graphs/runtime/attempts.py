@@ -17,6 +17,7 @@ from tenacity.wait import wait_base
 
 from graphs.runtime.standins import standins
 from nodes.base import CallingNode, Node, Outcome, Retry, StepCall
+from nodes.execution import DONE
 from state.errors import TRANSIENT, CogworkError, Fault, InDoubt
 from state.schemas import faults
 from state.services import Services
@@ -112,7 +113,7 @@ async def _retrying(node: CallingNode, call: StepCall, retried: Retried) -> Outc
     retrying = AsyncRetrying(
         stop=stop if node.total_timeout is None else stop | stop_before_delay(node.total_timeout),
         wait=_Wait(policy, before),
-        retry=retry_if_exception(lambda error: isinstance(error, Fault) and retryable(policy, error)),
+        retry=retry_if_exception(lambda error: isinstance(error, Fault) and _again(policy, error, call.spent)),
         before_sleep=lambda state: _tell(state, before, retried),
         reraise=True,
     )
@@ -122,7 +123,7 @@ async def _retrying(node: CallingNode, call: StepCall, retried: Retried) -> Outc
                 call.begin(before + attempt.retry_state.attempt_number)
                 return await attempt_once(node, call)
     except Fault as fault:
-        if not retryable(policy, fault) or call.attempt >= policy.max_attempts:
+        if not _again(policy, fault, call.spent) or call.attempt >= policy.max_attempts:
             raise
         raise _no_time_left(node, fault) from fault
     raise AssertionError("a retrying loop ends by returning or raising")
@@ -138,7 +139,8 @@ def _failed_before(call: StepCall, policy: Retry) -> int:
     if known is None or known.status != "failed":
         return known.attempt - 1 if known is not None else 0
     fault = Fault.from_record(known.error or {"class": "internal", "message": "it failed for an unknown reason"})
-    if known.attempt >= policy.max_attempts or not retryable(policy, fault):
+    spent = not known.repeatable and fault.fault_class == DONE
+    if known.attempt >= policy.max_attempts or not _again(policy, fault, spent):
         call.begin(known.attempt)
         raise fault
     return known.attempt
@@ -210,11 +212,15 @@ def fitting(node: Node, outcome: Outcome, services: Services) -> Outcome:
 
 
 def retryable(policy: Retry, fault: Fault) -> bool:
-    """Whether the policy tries again after this fault; never where that might do something twice."""
-    named = (
+    """Whether the policy tries again after this fault."""
+    return any(
         name == fault.fault_class or (name == "transient" and fault.fault_class in TRANSIENT) for name in policy.on
     )
-    return not isinstance(fault, InDoubt) and any(named)
+
+
+def _again(policy: Retry, fault: Fault, spent: bool) -> bool:
+    """Whether to try again; never where that would, or might, do a write twice, whatever the policy says."""
+    return not spent and not isinstance(fault, InDoubt) and retryable(policy, fault)
 
 
 class _Wait(wait_base):

@@ -195,7 +195,7 @@ def _interrupted(known: RecordedCall) -> InDoubt:
         known.key,
         known.target,
         "it was interrupted before it ended",
-        args=known.args,
+        arguments=known.args,
         begun_at=known.begun_at,
     )
 
