@@ -145,7 +145,6 @@ output: {text: "{{ z.x }}", other: "{{ missing }}"}
         "unknown_tool",
         "argument_type",
         "unknown_argument",
-        "not_supported",
         "unknown_reference",
         "unknown_reference",
     ]

@@ -251,11 +251,6 @@ def test_the_result_of_a_loop_that_starts_early_may_not_read_what_is_still_at_wo
     assert [(problem.code, problem.pointer) for problem in found] == [("maybe_unfinished", "/nodes/each/output")]
 
 
-def test_a_limit_on_the_time_of_the_whole_run_is_refused_and_not_ignored() -> None:
-    found = cogwork.check({"cogwork": "v1", "name": "timed", "limits": {"timeout": "1h"}, "nodes": {"a": say(1)}})
-    assert [(problem.code, problem.pointer) for problem in found] == [("not_supported", "/limits/timeout")]
-
-
 # -- modes, prompts and models ---------------------------------------------------------------------------------
 
 

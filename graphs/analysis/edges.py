@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from graphs.analysis.names import Names
 from graphs.analysis.plan import PlannedStep, Reading, Scope
+from graphs.analysis.standins import stand_in
 from graphs.language.spec import Step
-from nodes.base import Then
+from nodes.base import AtLeast, Then
 from nodes.condition import ConditionNode
 
 
@@ -17,16 +18,40 @@ def link(names: Names, scope: Scope, members: list[PlannedStep]) -> None:
         _written(names, member, scope)
         _read(names, member, scope)
     selectors = _choices(names, scope, members)
-    successors: dict[str, list[str]] = {member.id: [] for member in members}
     for member in members:
         member.selectors = tuple(selectors.get(member.id, ()))
+    stand_in(names, scope, members)
+    successors: dict[str, list[str]] = {member.id: [] for member in members}
+    for member in members:
         for parent in dict.fromkeys([*member.parents, *member.selectors]):
             successors[parent].append(member.id)
     for member in members:
         member.successors = tuple(successors[member.id])
     scope.entries = tuple(m.id for m in members if not m.parents and not m.selectors)
-    scope.leaves = tuple(m.id for m in members if not m.successors)
+    scope.leaves = tuple(m.id for m in members if _is_last(names, m))
+    for member in members:
+        member.losers = tuple(_losers(names, scope, member))
     _refuse_rings(names, scope, members)
+
+
+def _is_last(names: Names, member: PlannedStep) -> bool:
+    """Whether nothing comes after the step; what only stands in for it does not."""
+    return not member.stands_in and all(names.steps[s].stands_in for s in member.successors)
+
+
+def _losers(names: Names, scope: Scope, racer: PlannedStep) -> list[str]:
+    """The steps that lead to ``racer`` and nowhere else, which nobody needs once it starts."""
+    if not (racer.step.cancel_rest and (racer.step.join == "any" or isinstance(racer.step.join, AtLeast))):
+        return []
+    inside: set[str] = {racer.id}
+    waiting = list(_before(racer))
+    while waiting:
+        current = names.steps[waiting.pop()]
+        onward = [s for s in current.successors if not names.steps[s].stands_in]
+        if current.id not in inside and onward and inside.issuperset(onward):
+            inside.add(current.id)
+            waiting += _before(current)
+    return [step_id for step_id in scope.names.values() if step_id in inside - {racer.id}]
 
 
 def targets(step: Step) -> Iterator[tuple[str, str]]:

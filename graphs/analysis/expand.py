@@ -8,11 +8,11 @@ from typing import Final, Literal
 
 from graphs.analysis.edges import link
 from graphs.analysis.names import Names
-from graphs.analysis.plan import Plan, PlannedStep, Scope
+from graphs.analysis.plan import FINALLY, ON_FAILURE, UNDO, Plan, PlannedStep, Scope, Stage, Unwinding
 from graphs.language.load import Workflow
 from graphs.language.source import escaped
-from graphs.language.spec import ForEach, Repeat, Step, Use
-from nodes.base import Node, Slot
+from graphs.language.spec import Block, ForEach, Repeat, Step, Use
+from nodes.base import CallingNode, Node, Slot
 from state.problems import Problem
 
 MAX_STEPS: Final = 20_000
@@ -30,6 +30,8 @@ def expand(workflow: Workflow, resolve: Resolve) -> tuple[Plan, list[Problem]]:
     names = Names(documents=[workflow])
     expansion = _Expansion(names=names, resolve=resolve, trail=[workflow])
     expansion.open_workflow(workflow, Scope(id="", kind="workflow", parent=None, header=None, document=0))
+    if any(isinstance(step.step, CallingNode) and step.step.undo for step in names.steps.values()):
+        names.steps[UNDO] = PlannedStep(id=UNDO, name=UNDO, step=Unwinding(), scope="", pointer="")
     plan = Plan(spec=workflow.spec, steps=names.steps, scopes=names.scopes, documents=tuple(names.documents))
     return plan, names.problems
 
@@ -52,6 +54,38 @@ class _Expansion:
         for pointer, (compiled, slot) in self.names.compiled(scope.document, spec.slots(), ""):
             scope.output = compiled
             scope.output_lookups, scope.output_uses = self.names.resolved(scope, [(pointer, compiled, slot)])
+        for name, block in ((ON_FAILURE, spec.on_failure), (FINALLY, spec.finally_)):
+            if block is not None:
+                self.open_stage(scope, name, block)
+
+    def open_stage(self, scope: Scope, name: str, block: Block) -> None:
+        """Expand a block that runs when the workflow's own steps have come to their end: it sees them and waits for none."""
+        pointer = f"/{name}"
+        holder = PlannedStep(
+            id=f"{scope.id}.{name}" if scope.id else name,
+            name=name,
+            step=Stage(nodes=block.nodes),
+            scope=scope.id,
+            pointer=pointer,
+            document=scope.document,
+        )
+        self.names.steps[holder.id] = holder
+        scope.stages[name] = holder.id
+        self.open_scope(self.inside(holder, scope, "stage"), block.nodes, pointer)
+
+    def inside(self, header: PlannedStep, scope: Scope, kind: Literal["for_each", "repeat", "stage"]) -> Scope:
+        """A scope within another one of the same document, which shares what is declared there."""
+        return Scope(
+            id=header.id,
+            kind=kind,
+            parent=scope.id,
+            header=header.id,
+            document=scope.document,
+            input_schema=scope.input_schema,
+            vars=scope.vars,
+            agents=scope.agents,
+            mode=scope.mode,
+        )
 
     def open_scope(self, scope: Scope, nodes: Mapping[str, Step], pointer: str) -> None:
         """Expand the steps of one scope, nested ones included, and lay its edges."""
@@ -80,12 +114,23 @@ class _Expansion:
         """Compile the fields of one step and resolve what they refer to."""
         step = member.step
         slots = list(step.slots()) if isinstance(step, Node | ForEach | Repeat | Use) else []
+        if isinstance(step, CallingNode):
+            slots += _served(step)
         if member.step.when is not None:
             slots.append(Slot(pointer="/when", source=member.step.when, form="condition"))
         found = list(self.names.compiled(member.document, slots, member.pointer))
         member.fields.update((pointer, compiled) for pointer, (compiled, _) in found)
         items = [(pointer, compiled, slot) for pointer, (compiled, slot) in found]
         member.lookups, member.uses = self.names.resolved(scope, items, member.pointer)
+        if isinstance(step, CallingNode) and step.undo is not None:
+            self.read_undo(member, scope, Slot(pointer="/undo/args", source=step.undo.args))
+
+    def read_undo(self, member: PlannedStep, scope: Scope, slot: Slot) -> None:
+        """Compile the arguments of ``undo``; they see the step's own value, also as ``output``, and make no edges."""
+        found = list(self.names.compiled(member.document, [slot], member.pointer))
+        member.fields.update((pointer, compiled) for pointer, (compiled, _) in found)
+        items = [(pointer, compiled, each) for pointer, (compiled, each) in found]
+        member.undo_lookups, member.undo_uses = self.names.resolved(scope, items, member.pointer, own=member.id)
 
     def descend(self, member: PlannedStep, scope: Scope) -> None:
         """Expand what the step holds: a loop's body or a used workflow."""
@@ -94,9 +139,7 @@ class _Expansion:
             self.refuse_size()
         elif isinstance(step, ForEach | Repeat):
             kind: Literal["for_each", "repeat"] = "for_each" if isinstance(step, ForEach) else "repeat"
-            body = Scope(id=member.id, kind=kind, parent=scope.id, header=member.id, document=scope.document)
-            body.vars, body.agents, body.mode = scope.vars, scope.agents, scope.mode
-            body.input_schema = scope.input_schema
+            body = self.inside(member, scope, kind)
             self.open_scope(body, step.nodes, member.pointer)
             self.read_body(member, body, step)
         elif isinstance(step, Use):
@@ -153,6 +196,15 @@ class _Expansion:
                 member.pointer,
                 "say which value the loop yields with output:",
             )
+
+
+def _served(step: CallingNode) -> list[Slot]:
+    """The arguments of the tools that serve as fallbacks."""
+    return [
+        Slot(pointer=f"/fallback/{index}/args", source=fallback.args)
+        for index, fallback in enumerate(step.fallback)
+        if fallback.args is not None
+    ]
 
 
 def _same(one: Workflow, other: Workflow) -> bool:

@@ -57,9 +57,9 @@ class Names:
                 self.report(document, "expression", str(err), where, "see docs/language.md, Expressions")
 
     def resolved(
-        self, scope: Scope, items: Iterable[tuple[str, Compiled, Slot]], pointer: str = ""
+        self, scope: Scope, items: Iterable[tuple[str, Compiled, Slot]], pointer: str = "", own: str = ""
     ) -> tuple[tuple[Lookup, ...], tuple[Reading, ...]]:
-        """What the references of compiled fields stand for, seen from ``scope``."""
+        """What the references of compiled fields stand for, seen from ``scope``; ``own`` is the step that ``output`` means."""
         lookups: dict[Lookup, None] = {}
         readings: list[Reading] = []
         for at, compiled, slot in items:
@@ -67,7 +67,10 @@ class Names:
                 if reference.root in slot.local:
                     continue
                 place = pointer + at + inner
-                lookup = self.lookup(scope, reference, place)
+                if own and reference.root == "output":
+                    lookup: Lookup | None = Lookup(root="output", kind="node", target=own)
+                else:
+                    lookup = self.lookup(scope, reference, place)
                 if lookup is not None:
                     lookups[lookup] = None
                     if lookup.target:

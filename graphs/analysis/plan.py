@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from graphs.language.spec import Agent, ForEach, Repeat, Step, Use, WorkflowSpec
+from graphs.language.spec import Agent, ForEach, Repeat, Step, Steps, Use, WorkflowSpec
 from nodes.base import Compiled, Node
 from state.values import Json, Schema
 
@@ -16,7 +16,28 @@ if TYPE_CHECKING:
 RootKind: TypeAlias = Literal["input", "vars", "context", "run", "tool_results", "loop", "node", "meta"]
 
 
-_KINDS: Mapping[type[Step], str] = {ForEach: "for_each", Repeat: "repeat", Use: "use"}
+ON_FAILURE: Final = "on_failure"
+FINALLY: Final = "finally"
+UNDO: Final = "undo"
+
+
+class Stage(Step):
+    """The steps of ``on_failure`` or ``finally``; the run starts them when the workflow's own have come to their end."""
+
+    nodes: Steps
+
+
+class Unwinding(Step):
+    """The step that takes back what is finished, one call after the other, in the reverse order of its completion."""
+
+
+_KINDS: Mapping[type[Step], str] = {
+    ForEach: "for_each",
+    Repeat: "repeat",
+    Use: "use",
+    Stage: "stage",
+    Unwinding: "undo",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +74,7 @@ class PlannedStep:
     parents: dict[str, bool] = field(default_factory=dict)
     """Siblings that it waits for; True where their value is required."""
     selectors: tuple[str, ...] = ()
-    """Conditions that name it as a target, and steps that name it in ``on_error``."""
+    """Conditions that name it as a target, steps that name it in ``on_error``, and the step that it stands in for."""
     successors: tuple[str, ...] = ()
     outer_required: tuple[str, ...] = ()
     """Steps outside the loop body whose value is required."""
@@ -63,11 +84,21 @@ class PlannedStep:
     body_lookups: tuple[Lookup, ...] = ()
     """Lookups of a loop's own ``output`` and ``until``, evaluated inside its body."""
     body_uses: tuple[Reading, ...] = ()
+    undo_lookups: tuple[Lookup, ...] = ()
+    """Those of ``undo``'s arguments, evaluated once the step is done; its own value is among what they may see."""
+    undo_uses: tuple[Reading, ...] = ()
+    standins: tuple[str, ...] = ()
+    """By fallback, in order: the id of the sibling that serves instead of the step, empty for other kinds of fallback."""
+    stands_in: str = ""
+    """The step that this one serves as a fallback; it runs inside that step's work and never by itself."""
+    losers: tuple[str, ...] = ()
+    """With ``cancel_rest``: the siblings that only lead here, given up once this step starts."""
 
     node: Node | None = field(init=False)
     """The node, where the step is one of the five kinds."""
     kind: str = field(init=False)
-    """``llm``, ``tool``, ``condition``, ``transform``, ``human``, ``for_each``, ``repeat`` or ``use``."""
+    """``llm``, ``tool``, ``condition``, ``transform``, ``human``, ``for_each``, ``repeat`` or ``use``; ``stage`` or ``undo``
+    for what the plan itself adds."""
 
     def __post_init__(self) -> None:
         self.node = self.step if isinstance(self.step, Node) else None
@@ -76,10 +107,10 @@ class PlannedStep:
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """A set of steps that see each other: the workflow itself, a loop's body, or a used workflow."""
+    """A set of steps that see each other: the workflow itself, a loop's body, a used workflow, or a block at its end."""
 
     id: str
-    kind: Literal["workflow", "for_each", "repeat", "use"]
+    kind: Literal["workflow", "for_each", "repeat", "use", "stage"]
     parent: str | None
     header: str | None
     document: int
@@ -94,6 +125,8 @@ class Scope:
     vars: Mapping[str, Json] = field(default_factory=dict)
     agents: Mapping[str, Agent] = field(default_factory=dict)
     mode: str | None = None
+    stages: dict[str, str] = field(default_factory=dict)
+    """Of a workflow: ``on_failure`` and ``finally`` to the id of the step that holds the block, where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +143,8 @@ class Plan:
     def sink(self) -> str:
         """The top-level step that writes the result when several end at once: the last leaf."""
         return self.scopes[""].leaves[-1]
+
+    @property
+    def undo(self) -> PlannedStep | None:
+        """The step that takes back finished ones; None where no step can be taken back."""
+        return self.steps.get(UNDO)

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from graphs.language.dialects.canonical import alias_of, union_members
 from graphs.language.dialects.draft import Draft, under
 from graphs.language.source import brief
-from graphs.language.spec import RESERVED, WorkflowSpec
+from graphs.language.spec import BLOCKS, RESERVED, WorkflowSpec
 from graphs.language.wording import Found, report, report_unfit
 from nodes.base import Step
 from state.values import Json
@@ -53,6 +53,9 @@ def report_names(draft: Draft) -> None:
         elif name in RESERVED:
             hint = f"Rename it, for example {name + '_step'!r}."
             draft.report("reserved_name", f"{name!r} is a word of the expressions", pointer, hint, key=True)
+        elif name in BLOCKS:
+            hint = f"Rename it, for example {name + '_step'!r}."
+            draft.report("reserved_name", f"{name!r} names a part of every run", pointer, hint, key=True)
 
 
 def _names(block: Json, pointer: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from graphs.language.dialects.canonical import PROPERTY_TYPES, SCHEMA_FIELDS
-from graphs.language.spec import NODE_TYPES, RESERVED, WorkflowSpec
+from graphs.language.spec import BLOCKS, NODE_TYPES, RESERVED, WorkflowSpec
 from nodes.base import Step
 from state.services import Tool, Tools
 from state.values import Json, Schema
@@ -73,7 +73,10 @@ def _admit_shorthands(workflow: Schema, definitions: Mapping[str, Schema]) -> No
     for definition in (workflow, *definitions.values()):
         fields = definition["properties"]
         if "$ref" in fields.get("nodes", {}).get("additionalProperties", {}):
-            fields["nodes"]["propertyNames"] = {"pattern": r"^[^.\[\]/:|\s]+$", "not": {"enum": sorted(RESERVED)}}
+            fields["nodes"]["propertyNames"] = {
+                "pattern": r"^[^.\[\]/:|\s]+$",
+                "not": {"enum": sorted(RESERVED | BLOCKS)},
+            }
         if "depends_on" in fields:
             described = fields["depends_on"].pop("description")
             fields["depends_on"] = {"description": described, "anyOf": [{"type": "string"}, fields["depends_on"]]}

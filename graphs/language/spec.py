@@ -24,6 +24,8 @@ RESERVED = frozenset(
     | {"true", "false", "null", "and", "or", "not", "in"}
 )
 """Names that no step may bear: the roots and loop variables of expressions, and their words."""
+BLOCKS = frozenset({"on_failure", "finally", "undo"})
+"""Names that no step may bear, for they stand for these parts of a run."""
 
 
 class ForEach(Step):
@@ -207,6 +209,7 @@ for _model in (ForEach, Repeat, Block, WorkflowSpec):
     _model.model_rebuild()
 
 __all__ = [
+    "BLOCKS",
     "LANGUAGE",
     "MODES",
     "NODE_TYPES",

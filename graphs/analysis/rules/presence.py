@@ -67,13 +67,24 @@ class Presences:
             if body is not None:
                 found = self.of[member.id]
                 self._scope(body, found.started, found.known & ~self._bits[member.id])
+        for holder in scope.stages.values():
+            self.of[holder] = Presence(joined=TRUE, started=TRUE, done=TRUE, lost=FALSE, known=self._bits[holder])
+            self._scope(self._subject.plan.scopes[holder], TRUE, 0)
 
     def _opaque(self, step: PlannedStep) -> Presence:
         """Nothing is known of the step but that it may run or not."""
         free = self.logic.variable((step.id, "runs"))
         return Presence(joined=TRUE, started=free, done=free, lost=FALSE, known=self._bits[step.id])
 
+    def _standing_in(self, step: PlannedStep) -> Presence:
+        """A step that runs inside another one's work, when that has failed otherwise."""
+        served = self.of[step.stands_in]
+        serves = self.logic.all((served.started, self.logic.variable((step.id, "serves"))))
+        return Presence(joined=served.started, started=serves, done=serves, lost=FALSE, known=self._bits[step.id])
+
     def _presence(self, step: PlannedStep, opened: Formula, known: int) -> Presence:
+        if step.stands_in:
+            return self._standing_in(step)
         all_, any_ = self.logic.all, self.logic.any
         chosen = any_(self._selected(selector, step) for selector in step.selectors) if step.selectors else TRUE
         parents = {parent: self._counts(parent, step) for parent in step.parents}

@@ -28,7 +28,7 @@ class Settling:
 
     def surely(self, step: PlannedStep, sibling: str) -> bool:
         """Whether ``sibling`` is settled whenever ``step`` starts."""
-        return bool(self._before[step.id] & self._bits[sibling])
+        return bool(self._before.get(step.id, 0) & self._bits[sibling])
 
     def _settled(self, step: PlannedStep) -> int:
         parents = [self._bits[parent] | self._before[parent] for parent in step.parents]

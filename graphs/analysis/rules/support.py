@@ -13,15 +13,7 @@ from graphs.language.source import escaped
 from state.problems import Problem
 
 UNSUPPORTED: Final[dict[str, str]] = {
-    "/on_failure": "steps that run after a failure",
-    "/finally": "steps that run at the end in any case",
-    "/limits/timeout": "a limit on the working time of the whole run",
-    "/limits/max_tokens": "a limit on tokens",
-    "/limits/max_cost_usd": "a limit on cost",
     "/agents/*/tools": "tools that an agent's model may call",
-    "/nodes/*/undo": "undoing a step after a later failure",
-    "/nodes/*/fallback": "what is tried when a step has failed for good",
-    "/nodes/*/cache": "reusing the result of an earlier run",
     "/nodes/*/tools": "tools that the model may call",
 }
 """Field to what it would do. Deleting a line declares the field supported; ``*`` stands for any name, and ``/nodes/*`` for the
@@ -42,8 +34,10 @@ def support(subject: Subject) -> Iterator[Problem]:
 def _idle_limits(subject: Subject) -> Iterator[Problem]:
     """``without_effect``: a run has one set of limits, those of the workflow that was started."""
     for scope, workflow in subject.roots():
-        if scope.kind == "use" and workflow.spec.limits.max_steps is not None:
-            message = f"limits.max_steps of {workflow.spec.name!r} has no effect where it is used"
+        set_here = [name for name, limit in workflow.spec.limits if limit is not None]
+        if scope.kind == "use" and set_here:
+            listed = " and ".join(f"limits.{name}" for name in set_here)
+            message = f"{listed} of {workflow.spec.name!r} {'have' if len(set_here) > 1 else 'has'} no effect where it is used"
             hint = "the limits of the workflow that is started count for all that it uses"
             user = subject.plan.steps[scope.id]
             yield subject.at(user, "without_effect", message, "/use", hint, "warning")

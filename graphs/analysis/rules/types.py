@@ -17,6 +17,7 @@ from nodes.transform import TransformNode
 from state.values import Schema
 
 _MOST_PARTS: Final = 3_000
+_UNDO: Final = "/undo/args"
 _WHOLE: Final[Schema] = {"type": "integer"}
 _ERROR: Final[Schema] = {"anyOf": [{"type": "object"}, {"type": "null"}]}
 _RUN: Final[Schema] = {
@@ -61,6 +62,10 @@ class Types:
                 self._scope(body)
                 self._body(member, body)
             self.values[member.id] = _bounded(self._value(member, body))
+            if _UNDO in member.fields:
+                self._infer(member, _UNDO, self._names(scope, member.undo_lookups))
+        for holder in scope.stages.values():
+            self._scope(self._subject.plan.scopes[holder])
         if scope.output is not None:
             found = scope.output.infer(self._names(scope, scope.output_lookups))
             self.results[scope.id] = Typed(
@@ -73,7 +78,7 @@ class Types:
         own = {slot.pointer: slot.local for slot in member.step.slots()} if isinstance(member.step, Node) else {}
         for pointer in member.fields:
             local = own.get(pointer)
-            if pointer in ("/output", "/repeat/until") and member.node is None:
+            if pointer == _UNDO or (pointer in ("/output", "/repeat/until") and member.node is None):
                 continue
             given = self.fields.get((member.id, "/with"))
             extra = _parts(given.schema) if local and given else {}
