@@ -23,6 +23,7 @@ from state.services import Services, Tool
 
 if TYPE_CHECKING:
     from cogwork.store.checkpoints import SqliteCheckpoints
+    from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.store.specs import SpecStore
     from graphs.graph import WorkflowGraph
 
@@ -140,14 +141,22 @@ class App:
 
     # -- what is kept --------------------------------------------------------------------------------------
 
-    def checkpoints(self) -> SqliteCheckpoints:
-        """The checkpoint file of the settings' state folder, opened.
+    def checkpoints(self) -> SqliteCheckpoints | PostgresCheckpoints:
+        """The checkpoints in the settings' database, or else in the file of the state folder; opened, the caller closes them.
 
         Raises:
-            StoreError: it cannot be used.
+            StoreError: they cannot be used.
         """
-        from cogwork.store.checkpoints import SqliteCheckpoints
+        from cogwork.store.checkpoints import SqliteCheckpoints, StoreError
 
+        if (url := self.settings.database_url) is not None:
+            try:
+                from cogwork.store.postgres import PostgresCheckpoints
+            except ImportError as err:
+                raise StoreError(
+                    f"database_url is set, but {err.name or 'psycopg'} is missing: install cogwork[postgres]"
+                ) from err
+            return PostgresCheckpoints(url)
         return SqliteCheckpoints(self.settings.state_dir / "checkpoints.sqlite", synchronous=self.settings.synchronous)
 
     def specs(self) -> SpecStore:

@@ -13,6 +13,7 @@ from cogwork.app import app as _app
 
 if TYPE_CHECKING:
     from cogwork.store.checkpoints import SqliteCheckpoints
+    from cogwork.store.postgres import PostgresCheckpoints
 
 _served = _app()
 
@@ -26,8 +27,8 @@ incident_triage = _served.compile("incident_triage")
 
 
 @asynccontextmanager
-async def checkpoints() -> AsyncIterator[SqliteCheckpoints]:
-    """The checkpoint file of the settings, for as long as the server runs."""
+async def checkpoints() -> AsyncIterator[SqliteCheckpoints | PostgresCheckpoints]:
+    """The checkpoints of the settings, opened for as long as the server runs."""
     saver = _served.checkpoints()
     try:
         yield saver

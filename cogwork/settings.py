@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         "FULL", description="SQLite's durability: FULL survives a power cut."
     )
 
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Keep checkpoints in PostgreSQL: postgresql://user:password@host:5432/database.",
+    )
+
     @field_validator("models")
     @classmethod
     def _modes(cls, models: dict[str, str]) -> dict[str, str]:

@@ -60,6 +60,11 @@ class SqliteCheckpoints(SqliteSaver):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cogwork-checkpoints")
         self._grouping = Grouping(self._thread, super().cursor)
 
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return str(self.path)
+
     def close(self) -> None:
         """Finish what is being written and close the file."""
         self._thread.shutdown(wait=True)

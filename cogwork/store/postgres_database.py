@@ -79,7 +79,7 @@ class Database:
             with self.dedicated() as connection:
                 prepare(connection)
         except psycopg.Error as err:
-            raise StoreError(f"{self.where} cannot be used: {_said(err)}. Start it, or name another one.") from err
+            raise StoreError(f"Cannot use {self.where}: {_said(err)}. Start it, or name another one.") from err
         self.pool.open()
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class Database:
                 collided = isinstance(err, COLLIDED)
                 if not (collided or away(err)) or time.monotonic() > end or self._closing.is_set():
                     raise StoreError(
-                        f"{self.where} failed: {_said(err)}. What it holds is not lost: mend that, then resume the run"
+                        f"A call to {self.where} failed: {_said(err)}. What it holds is not lost: mend that, then resume the run"
                     ) from err
             if not collided:
                 self._closing.wait(PAUSE_SECONDS)
@@ -160,7 +160,7 @@ def _options(url: SecretStr, application: str) -> dict[str, Any]:
 def _where(given: dict[str, Any]) -> str:
     """The database for people, without the password."""
     host, port = given.get("host") or given.get("hostaddr") or "localhost", given.get("port") or 5432
-    return f"The PostgreSQL database {given.get('dbname') or given.get('user') or 'postgres'!r} at {host}:{port}"
+    return f"the PostgreSQL database {given.get('dbname') or given.get('user') or 'postgres'!r} at {host}:{port}"
 
 
 def _said(error: psycopg.Error) -> str:

@@ -19,7 +19,8 @@ OURS: Final = (
     """create table if not exists cogwork_calls (
         thread text not null, run text not null, key text not null, step text not null, status text not null,
         body text not null, primary key (thread, run, key))""",
-    "create table if not exists cogwork_requests (thread text primary key, id text not null, kind text not null, body text not null)",
+    """create table if not exists cogwork_requests (
+        thread text primary key, id text not null, kind text not null, body text not null)""",
     "create table if not exists cogwork_tables (version integer primary key)",
     f"insert into cogwork_tables values ({VERSION}) on conflict do nothing",
 )

@@ -1,15 +1,15 @@
-"""The runs that the checkpoint file holds: found by name, and summed up for people."""
+"""The runs that the checkpoints hold: found by name, and summed up for people."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from cogwork.store.checkpoints import SqliteCheckpoints
 from state.errors import NotResumable
 from state.values import Json
 
@@ -51,10 +51,24 @@ class RunSummary:
         }
 
 
+class Saved(Protocol):
+    """Checkpoints that can be listed: a file or a database."""
+
+    @property
+    def where(self) -> str:
+        """What they are kept in, for messages."""
+
+    def threads(self) -> Iterator[str]:
+        """The ids of all threads, the latest first."""
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """A thread's latest checkpoint."""
+
+
 class Runs:
     """The latest run of each thread; ``alive`` tells whether a process works on a thread."""
 
-    def __init__(self, saver: SqliteCheckpoints, alive: Callable[[str], bool]) -> None:
+    def __init__(self, saver: Saved, alive: Callable[[str], bool]) -> None:
         self.saver, self.alive = saver, alive
 
     def __iter__(self) -> Iterator[RunSummary]:
@@ -91,7 +105,7 @@ class Runs:
         close = difflib.get_close_matches(name, known, 3, 0.5)
         if close:
             return f"There is no run {name!r}: did you mean {_listed(close)}?"
-        return f"There is no run {name!r} in {self.saver.path}" + (
+        return f"There is no run {name!r} in {self.saver.where}" + (
             f": the latest is {known[0]}" if known else ", which holds no runs"
         )
 
