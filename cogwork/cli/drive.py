@@ -70,6 +70,9 @@ class Drive:
             view.end()
 
     async def _followed(self, input: Any, view: View) -> Event:
+        from cogwork.cli.threads import Unawaited
+
+        asyncio.get_running_loop().set_default_executor(Unawaited())
         last: Event | None = None
         async for event in self.graph.aevents(input, self.config):
             last = event
