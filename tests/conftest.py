@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
@@ -18,6 +20,16 @@ from graphs.language.load import load
 from state.errors import Fault
 from state.services import CallContext, Effect, Services
 from state.values import Json
+
+settings.register_profile(
+    "fixed", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("random", settings.get_profile("fixed"), derandomize=False)
+settings.load_profile("fixed")  # a run of the suite never fails by chance; --hypothesis-profile=random looks for more
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what it runs in the background deaf to Ctrl-C, and the commands that the tests interrupt inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Stage:

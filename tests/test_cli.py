@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -91,7 +91,29 @@ def cogwork(folder: Path) -> Cogwork:
 
 def process(folder: Path, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """One command in a process of its own."""
-    return subprocess.run(command(*words), cwd=folder, env=clean(), capture_output=True, text=True, timeout=120, **more)
+    return subprocess.run(command(*words), cwd=folder, env=clean(), capture_output=True, text=True, timeout=280, **more)
+
+
+@contextmanager
+def started(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """A command at work and its standard error; ended with force where the test does not end it."""
+    running = subprocess.Popen(command(*words), cwd=folder, env=clean(), stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    with running:
+        try:
+            yield running, running.stderr
+        finally:
+            running.kill()
+
+
+def read_until(said: IO[str], beginning: str) -> None:
+    """Read lines up to the one that begins so; fails where the command ends before."""
+    seen = []
+    for line in said:
+        if line.startswith(beginning):
+            return
+        seen.append(line)
+    raise AssertionError("".join(seen))
 
 
 def command(*words: str) -> list[str]:
@@ -306,21 +328,51 @@ def test_ctrl_c_leaves_the_run_resumable_and_says_how(folder: Path) -> None:
         "    nodes: {n: {type: transform, set: '{{ iteration }}'}}\n",
         encoding="utf-8",
     )
-    running = subprocess.Popen(
-        command("run", "long.yaml", "--thread", "t"), cwd=folder, env=clean(), stderr=subprocess.PIPE, text=True
-    )
-    assert running.stderr is not None
-    while not running.stderr.readline().startswith("✓ rounds[0]"):
-        assert running.poll() is None
-    assert "running" in process(folder, "status", "t").stdout
-    other = process(folder, "resume", "t")
-    assert (other.returncode, "Another process" in other.stderr) == (4, True)
-    running.send_signal(signal.SIGINT)
-    rest = running.stderr.read()
-    assert running.wait(30) == 130
+    with started(folder, "run", "long.yaml", "--thread", "t") as (running, said):
+        read_until(said, "✓ rounds[0]")
+        assert "running" in process(folder, "status", "t").stdout
+        other = process(folder, "resume", "t")
+        assert (other.returncode, "Another process" in other.stderr) == (4, True)
+        running.send_signal(signal.SIGINT)
+        rest = said.read()
+        assert running.wait() == 130
     assert "cogwork resume t" in rest
     assert "Traceback" not in rest
     assert json.loads(process(folder, "status", "t", "--json").stdout)["status"] == "unfinished"
+
+
+def test_ctrl_c_waits_for_no_tool_that_blocks_its_thread(folder: Path) -> None:
+    (folder / "blocked.py").write_text(
+        "import sys, threading\n"
+        "from cogwork.app import app\n"
+        "from cogwork.cli import main, root\n"
+        "from cogwork.cli.answers import Given\n"
+        "from cogwork.cli.drive import Drive\n"
+        "def block() -> None:\n"
+        "    print('blocked', file=sys.stderr, flush=True)\n"
+        "    threading.Event().wait()\n"
+        "@root.cli.command()\n"
+        "def drive() -> None:\n"
+        "    spec = {'cogwork': 'v1', 'name': 'blocked', 'nodes': {'a': {'type': 'tool', 'tool': 'block'}}}\n"
+        "    graph = app(tools=[block]).compile(spec, checkpointer='c.sqlite')\n"
+        "    drive = Drive(graph=graph, thread='t', given=Given(), json=False, interactive=False)\n"
+        "    raise SystemExit(drive.go({}))\n"
+        "sys.argv = ['cogwork', 'drive']\n"
+        "main()\n",
+        encoding="utf-8",
+    )
+    words = [sys.executable, "blocked.py"]
+    with subprocess.Popen(words, cwd=folder, env=clean(), stderr=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stderr is not None
+            read_until(running.stderr, "blocked")
+            running.send_signal(signal.SIGINT)
+            rest = running.stderr.read()
+            assert running.wait() == 130
+        finally:
+            running.kill()
+    assert "cogwork resume t" in rest
+    assert "Traceback" not in rest
 
 
 def test_a_killed_run_is_unfinished_and_goes_on(folder: Path) -> None:
@@ -332,38 +384,24 @@ def test_a_killed_run_is_unfinished_and_goes_on(folder: Path) -> None:
         "output: '{{ rounds }}'\n",
         encoding="utf-8",
     )
-    running = subprocess.Popen(
-        command("run", "long.yaml", "--thread", "t"), cwd=folder, env=clean(), stderr=subprocess.PIPE, text=True
-    )
-    assert running.stderr is not None
-    while not running.stderr.readline().startswith("✓ rounds[2]"):
-        assert running.poll() is None
-    running.kill()
-    running.wait()
-    running.stderr.close()
+    with started(folder, "run", "long.yaml", "--thread", "t") as (running, said):
+        read_until(said, "✓ rounds[2]")
+        running.kill()
     assert json.loads(process(folder, "list", "--status", "unfinished", "--json").stdout)[0]["thread"] == "t"
     done = process(folder, "resume", "t")
     assert (done.returncode, done.stdout) == (0, "300\n"), done.stderr
     assert "rounds[0]" not in done.stderr
 
 
-def test_help_is_quick(folder: Path) -> None:
-    def seconds() -> float:
-        began = time.process_time(), os.times().children_user + os.times().children_system
-        assert process(folder, "--help").returncode == 0
-        return os.times().children_user + os.times().children_system - began[1]
-
-    assert min(seconds() for _ in range(3)) < 0.6
-
-
-def test_help_imports_nothing_heavy(folder: Path) -> None:
+def test_help_imports_little_and_nothing_heavy(folder: Path) -> None:
     code = (
         "import sys; sys.argv = ['cogwork', '--help']\n"
         "from cogwork.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'langgraph', 'langchain_core', 'jsonschema', 'rich.live', 'yaml'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "assert not heavy, heavy\n"
+        "assert len(sys.modules) < 600, len(sys.modules)"  # what its time depends on, and not on the machine's load
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=clean(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
