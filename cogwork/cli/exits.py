@@ -8,6 +8,8 @@ from state.errors import CogworkError
 
 DONE: Final = 0
 FAILED: Final = 1
+DIFFERENT: Final = 1
+"""What ``diff`` exits with, as diff(1) does."""
 USAGE: Final = 2
 RESTS: Final = 3
 MISSING: Final = 4

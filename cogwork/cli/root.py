@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cogwork.cli import author, catalog, exits, inspect, runs
+from cogwork.cli import author, catalog, diff, exits, fork, inspect, runs
 
 
 class Door(TyperGroup):
@@ -64,7 +64,10 @@ def root(
 
 
 for _panel, _commands in {
-    "Runs": (runs.run, runs.resume, inspect.status, inspect.list_, inspect.show, inspect.why),
+    "Runs": (
+        *(runs.run, runs.resume, fork.fork),
+        *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
+    ),
     "Writing workflows": (author.new, author.check, author.draw, author.schema),
     "What there is": (catalog.workflows, catalog.modes, catalog.tools),
 }.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -14,6 +14,7 @@ from cogwork.cli.exits import MISSING, Refusal
 if TYPE_CHECKING:
     from cogwork.app import App
     from cogwork.store.checkpoints import SqliteCheckpoints
+    from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.store.runs import RunSummary
     from graphs.graph import WorkflowGraph
 
@@ -75,13 +76,13 @@ def run(
         from langgraph.checkpoint.memory import InMemorySaver
 
         graph = app.compile(loaded, checkpointer=InMemorySaver())
-        _go(graph, thread or new_thread(graph), inputs, options, json=json, no_input=no_input, kept=False)
+        drive(graph, thread or new_thread(graph), inputs, options, json=json, no_input=no_input, kept=False)
     with app.checkpoints() as saver:
         graph = app.compile(loaded, checkpointer=saver)
         name = thread or new_thread(graph)
         app.specs().keep(graph)
         with context.owners(app).held(name):
-            _go(graph, name, inputs, options, json=json, no_input=no_input)
+            drive(graph, name, inputs, options, json=json, no_input=no_input)
 
 
 def resume(
@@ -111,28 +112,29 @@ def _resume(graph: WorkflowGraph, summary: RunSummary, given: Given, *, json: bo
     from langgraph.types import Command
 
     first: Any = None
-    if given:
-        if not summary.questions:
-            raise Refusal(f"Run {summary.thread} asks nothing", f"go on with: cogwork resume {summary.thread}", MISSING)
+    if given and not summary.questions and summary.status == "paused":
+        raise Refusal(f"Run {summary.thread} asks nothing", f"go on with: cogwork resume {summary.thread}", MISSING)
+    if given and summary.questions:
         taken = given.answers(summary.questions)
         ids = {str(i.value["at"]): i.id for i in graph.get_state(_config(summary.thread)).interrupts}
         first, given = Command(resume={ids[path]: answer for path, answer in taken.items()}), Given()
-    _go(graph, summary.thread, first, given, json=json, no_input=no_input)
+    drive(graph, summary.thread, first, given, json=json, no_input=no_input)
 
 
 def _config(thread: str) -> Any:
     return {"configurable": {"thread_id": thread}}
 
 
-def _go(
+def drive(
     graph: WorkflowGraph, thread: str, input: Any, given: Given, *, json: bool, no_input: bool, kept: bool = True
-) -> None:
+) -> NoReturn:
+    """Run or resume the graph on its thread until it ends or rests, and leave with the exit code that says how."""
     from cogwork.cli.asking import can_ask
     from cogwork.cli.drive import Drive
 
     interactive = not (no_input or json) and can_ask()
-    drive = Drive(graph=graph, thread=thread, given=given, json=json, interactive=interactive, kept=kept)
-    raise typer.Exit(drive.go(input))
+    driven = Drive(graph=graph, thread=thread, given=given, json=json, interactive=interactive, kept=kept)
+    raise typer.Exit(driven.go(input))
 
 
 def _refuse_ended(summary: RunSummary) -> None:
@@ -146,7 +148,7 @@ def new_thread(graph: WorkflowGraph) -> str:
     return f"{graph.plan.spec.name}-{secrets.token_hex(3)}"
 
 
-def kept_graph(app: App, summary: RunSummary, saver: SqliteCheckpoints | None) -> WorkflowGraph:
+def kept_graph(app: App, summary: RunSummary, saver: SqliteCheckpoints | PostgresCheckpoints | None) -> WorkflowGraph:
     """The graph of the workflow that the run began with.
 
     Raises:

@@ -53,7 +53,7 @@ class Case:
             case "open":
                 return [f"{path} is at work: {self._items(path)} of its items or rounds are done."]
             case _:
-                return [f"{path} is done.", *_attempts(record), *self._chosen(path, planned)]
+                return [f"{path} is done{_by_hand(record)}.", *_attempts(record), *self._chosen(path, planned)]
 
     def _items(self, path: str) -> int:
         return sum(
@@ -212,6 +212,10 @@ def _attempts(record: Mapping[str, Json]) -> Iterator[str]:
         yield f"It took {record['attempts']} attempts."
     if record.get("timed_out"):
         yield "Nobody answered in time; `on_timeout` was taken."
+
+
+def _by_hand(record: Mapping[str, Json]) -> str:
+    return ": its value was given by hand when the run was forked" if record.get("set_by") else ""
 
 
 def _failure(record: Mapping[str, Json]) -> Iterator[str]:
