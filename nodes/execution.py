@@ -84,6 +84,7 @@ class StepCall:
     ``standins``   for each fallback that is a node, by its index, the node and the call to run it with
     ``cache``      where results with ``cache:`` are kept for other runs
     ``writing``    the keys of its writes in flight, those of its fallbacks among them
+    ``paid``       what attempts that failed used, those of its fallbacks among them
     """
 
     run: str
@@ -103,6 +104,7 @@ class StepCall:
     standins: Mapping[int, tuple[Any, StepCall]] = field(default_factory=dict)
     cache: BaseCache[Any] | None = None
     writing: set[str] = field(default_factory=set)
+    paid: dict[str, Json] = field(default_factory=dict)
     cached: bool = False
     """Whether this attempt was answered from the cache."""
     made: int = 0
@@ -134,6 +136,17 @@ class StepCall:
     def begin(self, attempt: int) -> None:
         """A new attempt: its calls are numbered, and so keyed, like those of the attempts before."""
         self.attempt, self.made, self.cached, self.cut, self.spent = attempt, 0, False, None, False
+
+    def pay(self, fault: Fault) -> None:
+        """Note what the failed attempt used."""
+        used = fault.details.get("usage") if isinstance(fault.details, dict) else None
+        self.paid.update(_sum(self.paid, used or {}))
+
+    def billed(self, usage: Mapping[str, Json]) -> dict[str, Json]:
+        """The usage with that of the failed attempts before; asked once."""
+        whole = _sum(self.paid, usage)
+        self.paid.clear()
+        return whole
 
     async def once(
         self,
@@ -237,6 +250,10 @@ class _Making:
             origin=fault.origin,
             retry_after=fault.retry_after,
         )
+
+
+def _sum(one: Mapping[str, Json], other: Mapping[str, Json]) -> dict[str, Json]:
+    return {**one, **{name: one.get(name, 0) + number for name, number in other.items()}}
 
 
 _Cut: TypeAlias = _Making

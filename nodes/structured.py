@@ -102,7 +102,7 @@ async def _value(
             "invalid_output",
             f"The model's answer does not fit its schema, also after one repair: {found[0]}",
             origin="model",
-            details={"faults": list(found), "answer": second.text[:_SHOWN]},
+            details={"faults": list(found), "answer": second.text[:_SHOWN], "usage": _added(first.usage, second.usage)},
         )
     return replace(second, value=value, usage=_added(first.usage, second.usage), repaired=True)
 
@@ -141,7 +141,7 @@ def _parsed(answer: Answer, schema: Schema) -> tuple[Json, list[str]]:
             "invalid_output",
             "The model's answer ended at its token limit before the JSON was complete; raise max_tokens or ask for less",
             origin="model",
-            details={"faults": ["cut at the token limit"], "answer": answer.text[:_SHOWN]},
+            details={"faults": ["cut at the token limit"], "answer": answer.text[:_SHOWN], "usage": answer.usage},
         )
     try:
         value = normalise(json.loads(_unfenced(answer.text), parse_constant=_no_constant))

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from graphs.language.spec import LlmNode, ToolNode
 from graphs.runtime.attempts import attempt_all
 from graphs.runtime.recording import Recording
-from nodes.base import CallingNode, Outcome, StepCall
+from nodes.base import CallingNode, Node, Outcome, StepCall
 from nodes.template import compile_value
 from state.durable import MemoryCalls, RecordedCall
 from state.errors import Fault
@@ -98,10 +98,10 @@ def node(**spec: Json) -> CallingNode:
     return _NODES.validate_python(spec)
 
 
-def step_call(made: CallingNode, services: Services, **more: Any) -> StepCall:
+def step_call(made: Node, services: Services, **more: Any) -> StepCall:
     """The call of a node, its expressions compiled."""
     fields = {slot.pointer: compile_value(slot.source) for slot in made.slots()}
-    for number, fallback in enumerate(made.fallback):
+    for number, fallback in enumerate(made.fallback if isinstance(made, CallingNode) else ()):
         if fallback.args is not None:
             fields[f"/fallback/{number}/args"] = compile_value(fallback.args)
     given: dict[str, Any] = {"run": RUN, "path": PATH, "names": {}, **more}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from tenacity import (
     AsyncRetrying,
@@ -41,6 +42,17 @@ async def attempt_all(
         Fault: the node's last one, or one that its policy does not retry; its details list what its fallbacks said.
     """
     try:
+        outcome = await _served_by_any(node, call, retried, fell_back)
+    except Fault as fault:
+        if not call.paid:
+            raise
+        more = _with(fault, usage=dict(call.paid))
+        raise more from (fault if more is not fault else fault.__cause__)
+    return replace(outcome, usage=call.billed(outcome.usage)) if call.paid else outcome
+
+
+async def _served_by_any(node: CallingNode, call: StepCall, retried: Retried, fell_back: FellBack) -> Outcome:
+    try:
         return await attempts(node, call, retried)
     except InDoubt:
         raise
@@ -48,12 +60,6 @@ async def attempt_all(
         if fault.fault_class == "cancelled" or not node.fallback:
             raise
         first = fault
-    return await _fallen_back(node, call, first, retried, fell_back)
-
-
-async def _fallen_back(
-    node: CallingNode, call: StepCall, first: Fault, retried: Retried, fell_back: FellBack
-) -> Outcome:
     said: list[Json] = []
     why = first
     for name, other, its_call in standins(node, call):
@@ -65,9 +71,29 @@ async def _fallen_back(
         except Fault as fault:
             why = fault
             said.append({"fallback": name, "class": fault.fault_class, "message": fault.message})
-    details = first.details if isinstance(first.details, dict) else {"details": first.details} if first.details else {}
-    first.details = {**details, "fallbacks": said}
-    raise first
+    raise _with(first, fallbacks=said) from first
+
+
+def _with(fault: Fault, message: str = "", **more: Json) -> Fault:
+    """The same fault with more details; a new object, for a tool may raise one of its own again and again."""
+    known = (
+        fault.details
+        if isinstance(fault.details, dict)
+        else {}
+        if fault.details is None
+        else {"details": fault.details}
+    )
+    if isinstance(fault, InDoubt):
+        fault.details = {**known, **more}
+        return fault
+    return Fault(
+        fault.fault_class,
+        message or fault.message,
+        origin=fault.origin,
+        stage=fault.stage,
+        retry_after=fault.retry_after,
+        details={**known, **more},
+    )
 
 
 async def _served(
@@ -83,9 +109,7 @@ async def _served(
     if found := faults(node.result_schema(call.services), outcome.value):
         message = f"What the fallback {name} gave does not fit: {'; '.join(found)}"
         raise Fault("invalid_output", message[:MAX_MESSAGE], details={"faults": found})
-    return Outcome(
-        value=outcome.value, usage=outcome.usage, messages=outcome.messages, fallback=name, cached=outcome.cached
-    )
+    return replace(outcome, fallback=name)
 
 
 async def attempts(node: CallingNode, call: StepCall, retried: Retried) -> Outcome:
@@ -149,15 +173,8 @@ def _failed_before(call: StepCall, policy: Retry) -> int:
 def _no_time_left(node: CallingNode, fault: Fault) -> Fault:
     """The fault that would have been tried again, had there been time."""
     asked = f", and it asks to wait {fault.retry_after:g} s" if fault.retry_after else ""
-    details = fault.details if isinstance(fault.details, dict) else {}
-    return Fault(
-        fault.fault_class,
-        f"{fault.message} (not tried again: the total_timeout of {node.total_timeout:g} s leaves no time{asked})",
-        origin=fault.origin,
-        stage=fault.stage,
-        retry_after=fault.retry_after,
-        details={**details, "limit": "total_timeout", "seconds": node.total_timeout},
-    )
+    message = f"{fault.message} (not tried again: the total_timeout of {node.total_timeout:g} s leaves no time{asked})"
+    return _with(fault, message, limit="total_timeout", seconds=node.total_timeout)
 
 
 async def attempt_once(node: CallingNode, call: StepCall) -> Outcome:
@@ -169,7 +186,9 @@ async def attempt_once(node: CallingNode, call: StepCall) -> Outcome:
     """
     try:
         outcome = await _timed(node, call)
-    except CogworkError:
+    except CogworkError as error:
+        if isinstance(error, Fault):
+            call.pay(error)
         raise
     except asyncio.CancelledError as err:
         task = asyncio.current_task()
@@ -208,7 +227,7 @@ def fitting(node: Node, outcome: Outcome, services: Services) -> Outcome:
     declared = getattr(node, "output", None)
     if declared and node.type == "transform" and (found := faults(declared, value)):
         raise Fault("invalid_output", f"The value does not fit: {'; '.join(found)}", details={"faults": found})
-    return Outcome(value=value, usage=outcome.usage, messages=outcome.messages, cached=outcome.cached)
+    return replace(outcome, value=value)
 
 
 def retryable(policy: Retry, fault: Fault) -> bool:
