@@ -119,7 +119,11 @@ class LlmNode(CallingNode):
         prompt = call.services.prompts.find(self.prompt_file, mode=self.mode or call.mode)
         if prompt is None:
             raise Fault("invalid_input", f"There is no prompt file {self.prompt_file!r}", stage="render")
-        told = prompt.render(values)
+        try:
+            told = prompt.render(values)
+        except Fault as fault:
+            fault.stage = "render"
+            raise
         return RenderedPrompt(system="\n\n".join(t for t in (told.system, _text(system)) if t), user=told.user)
 
     def _settings(self) -> dict[str, Json]:

@@ -237,6 +237,28 @@ async def test_a_write_given_up_before_it_was_made_leaves_no_doubt() -> None:
     assert (await work.run()).value == "done"
 
 
+class Unordered(Disk):
+    """A store of several connections, the first of which to fail is slow."""
+
+    async def keep(self, thread: str, call: Any) -> None:
+        """Write the call; a failure takes a while."""
+        for _ in range(50 if call.status == "failed" else 0):
+            await asyncio.sleep(0)
+        await super().keep(thread, call)
+
+
+async def test_what_is_written_of_one_call_is_written_in_its_order() -> None:
+    disk = Unordered()
+    work = using(write(Fault("unavailable", "1"), "done"), disk, retry={"backoff": "1ms", "max_backoff": "1ms"})
+    await work.run()
+    assert [(status, attempt) for _, status, attempt in disk.written] == [
+        ("begun", 1),
+        ("failed", 1),
+        ("begun", 2),
+        ("done", 2),
+    ]
+
+
 async def test_large_arguments_are_recorded_by_digest_and_beginning() -> None:
     work = using(read(1), args={"text": "x" * 100_000})
     await work.run()

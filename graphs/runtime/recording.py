@@ -49,7 +49,8 @@ class Recording:
     ) -> None:
         self.thread, self.run, self.record, self.now = thread, run, record, now
         self._known = dict(known)
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing: dict[str, asyncio.Task[None]] = {}
+        """The last write of each call that is not known to be on disk; the writes of one call follow each other."""
         self._broken: Unrecorded | None = None
 
     def known(self, key: str) -> RecordedCall | None:
@@ -111,14 +112,15 @@ class Recording:
 
     async def take(self, key: str, result: Json) -> None:
         """A person says that the call was done, with this result."""
-        call = replace(self._known[key], status="done", result=result, ended_at=self._stamp())
-        self._known[key] = call
-        await self._kept(key, self.record.keep(self.thread, call))
+        self._known[key] = replace(self._known[key], status="done", result=result, ended_at=self._stamp())
+        self._keep(self._known[key])
+        await self.flush()
 
     async def forget(self, key: str) -> None:
         """A person says that the call was not done: it may be made anew."""
         self._known.pop(key, None)
-        await self._kept(key, self.record.forget(self.thread, key))
+        self._write(key, lambda: self.record.forget(self.thread, key))
+        await self.flush()
 
     async def flush(self) -> None:
         """Wait until all that was recorded is on disk.
@@ -127,7 +129,7 @@ class Recording:
             Unrecorded: some of it could not be written.
         """
         while self._writing:
-            await asyncio.wait(self._writing)
+            await asyncio.wait(list(self._writing.values()))
         if self._broken is not None:
             raise self._broken
 
@@ -138,53 +140,51 @@ class Recording:
         before, self._known[call.key] = self._known.get(call.key), call
         if call.repeatable:
             return
-        writing = self._write(call.key, self.record.keep(self.thread, call))
         try:
-            await asyncio.shield(writing)
+            await asyncio.shield(self._keep(call))
         except asyncio.CancelledError:
-            self._restore(call.key, before)
-            self._write(call.key, self._withdrawn(call.key, before, writing))
+            self._withdraw(call.key, before)
             raise
         if self._broken is not None:
-            self._restore(call.key, before)
+            self._withdraw(call.key, before)
             raise self._broken
 
-    def _restore(self, key: str, before: RecordedCall | None) -> None:
+    def _withdraw(self, key: str, before: RecordedCall | None) -> None:
+        """Take back an intent whose call was not made."""
         if before is None:
             del self._known[key]
+            self._write(key, lambda: self.record.forget(self.thread, key))
         else:
             self._known[key] = before
-
-    async def _withdrawn(self, key: str, before: RecordedCall | None, writing: asyncio.Task[None]) -> None:
-        """Take back an intent whose call was cancelled before it was made."""
-        await asyncio.wait((writing,))
-        if before is None:
-            await self.record.forget(self.thread, key)
-        else:
-            await self.record.keep(self.thread, before)
+            self._keep(before)
 
     def _end(self, call: RecordedCall, *, needed: bool = False) -> None:
         self._known[call.key] = call
         if needed or call.effect != "none":
-            self._write(call.key, self.record.keep(self.thread, call))
+            self._keep(call)
 
-    def _write(self, key: str, writing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._noted(key, writing))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+    def _keep(self, call: RecordedCall) -> asyncio.Task[None]:
+        return self._write(call.key, lambda: self.record.keep(self.thread, call))
+
+    def _write(self, key: str, write: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._written(key, self._writing.get(key), write))
+        self._writing[key] = task
+        task.add_done_callback(lambda ended: self._ended(key, ended))
         return task
 
-    async def _noted(self, key: str, writing: Coroutine[Any, Any, None]) -> None:
-        try:
-            await self._kept(key, writing)
-        except Unrecorded as error:
-            self._broken = self._broken or error
+    def _ended(self, key: str, task: asyncio.Task[None]) -> None:
+        if self._writing.get(key) is task:
+            del self._writing[key]
 
-    async def _kept(self, key: str, writing: Coroutine[Any, Any, None]) -> None:
+    async def _written(
+        self, key: str, before: asyncio.Task[None] | None, write: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        if before is not None and not before.done():
+            await asyncio.wait((before,))
         try:
-            await writing
+            await write()
         except Exception as error:
-            raise Unrecorded(key, error) from error
+            self._broken = self._broken or Unrecorded(key, error)
 
     def _stamp(self) -> str:
         return self.now().isoformat()
