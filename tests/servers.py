@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
+import inspect
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,11 +17,22 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langgraph_sdk.client import LangGraphClient
 
 HOUSE = Path(__file__).resolve().parent.parent
 SERVED = HOUSE / "tests" / "served"
-READY_SECONDS = 60.0
+READY_SECONDS = 240.0
+"""How long a server may take to start, and anything that is waited for to come; a loaded machine is slow."""
+STOP_SECONDS = 60.0
+STARTS = 5
+"""How often a server is started whose port somebody else took between the probe and its start."""
+PORTS = 600
+"""How many ports each worker of pytest-xdist draws from, all below those that the kernel hands out by itself."""
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 """What a server sees of the environment; no key, no proxy and no setting of the caller's gets in."""
 OFFLINE = {
@@ -69,7 +83,14 @@ class Server:
 
     def start(self) -> Server:
         """Start it in a process group of its own, and wait until it answers."""
-        self.port = _free_port()
+        for _ in range(STARTS):
+            if self._started():
+                return self
+        raise RuntimeError(f"langgraph dev found no port {STARTS} times:\n{self.said()[-4000:]}")
+
+    def _started(self) -> bool:
+        """Start it; False where its port was taken before it could listen."""
+        self.port, before = _free_port(), len(self.said())
         command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload"]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--n-jobs-per-worker", "4"]
         with self.log.open("ab") as log:
@@ -82,8 +103,20 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._await_answer()
-        return self
+        try:
+            answered = self._await_answer(lambda: self.said()[before:])
+        except BaseException:
+            self.kill()
+            raise
+        if not answered:
+            self.kill()
+        return answered
+
+    def client(self) -> LangGraphClient:
+        """A client of it that is as patient as the tests are."""
+        from langgraph_sdk import get_client
+
+        return get_client(url=self.url, timeout=READY_SECONDS)
 
     def stop(self) -> None:
         """End it as a person does with ctrl-C; with force where that takes long."""
@@ -99,23 +132,26 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, how)
         try:
-            self.process.wait(15)
+            self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(15)
+            self.process.wait(STOP_SECONDS)
         self.process = None
 
-    def _await_answer(self) -> None:
+    def _await_answer(self, said: Callable[[], str]) -> bool:
+        """Wait for an answer that is its own; False where somebody else has its port."""
         assert self.process is not None
         until = time.monotonic() + READY_SECONDS
         while time.monotonic() < until:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"langgraph dev ended with {self.process.returncode}:\n{self.said()[-4000:]}")
-            if self._answers():
-                return
+            ended = self.process.poll()
+            if "already in use" in said():
+                return False
+            if ended is not None:
+                raise RuntimeError(f"langgraph dev ended with {ended}:\n{said()[-4000:]}")
+            if "Application started up" in said() and self._answers():
+                return True
             time.sleep(0.1)
-        self.kill()
-        raise RuntimeError(f"langgraph dev did not answer within {READY_SECONDS} s:\n{self.said()[-4000:]}")
+        raise RuntimeError(f"langgraph dev did not answer within {READY_SECONDS} s:\n{said()[-4000:]}")
 
     def _answers(self) -> bool:
         try:
@@ -135,16 +171,53 @@ class Server:
         return Counter(self.ledger.read_text().splitlines()) if self.ledger.exists() else Counter()
 
     def executions(self, run: str) -> Counter[str]:
-        """How often each step of a run came to its end."""
+        """How often each step of a run came to its end; with a question mark, how often one began to wait at a door."""
         found = self.entries()
-        return Counter({line.split()[1]: n for line, n in found.items() if line.startswith(f"{run} ")})
+        own = {line.split()[1]: n for line, n in found.items() if line.startswith(f"{run} ")}
+        return Counter({step: n for step, n in own.items() if not step.endswith("!")})
+
+    def let_go(self, run: str, step: str) -> bool:
+        """Whether a step of a run that waited at a door was cancelled there."""
+        return self.entries()[f"{run} {step}!"] > 0
 
     def open(self, door: str) -> None:
         """Let the steps that wait at the door go on."""
         (self.doors / door).touch()
 
 
+async def until(holds: Callable[[], Any], what: str) -> Any:
+    """Wait until something is seen to hold, and give it; ``holds`` may be async."""
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end:
+        found = holds()
+        if found := await found if inspect.isawaitable(found) else found:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"never came: {what}")
+
+
+async def values_of(client: LangGraphClient, thread: str) -> dict[str, Any]:
+    """The values that a thread's checkpoint holds now."""
+    values = (await client.threads.get_state(thread))["values"]
+    return values if isinstance(values, dict) else {}
+
+
+async def done(client: LangGraphClient, thread: str, steps: set[str]) -> dict[str, Any]:
+    """Wait until the checkpoint of a thread says that the steps are done; its values."""
+
+    async def look() -> dict[str, Any] | None:
+        values = await values_of(client, thread)
+        return values if steps <= set(values.get("path", [])) else None
+
+    found: dict[str, Any] = await until(look, f"the end of {steps}")
+    return found
+
+
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20_000 + worker % 20 * PORTS
+    for port in random.sample(range(first, first + PORTS), PORTS):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no free port from {first} on")

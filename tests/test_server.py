@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests import servers
-from tests.servers import Server
+from tests.servers import Server, done, until
 
 if why := servers.missing():
     pytest.skip(why, allow_module_level=True)
 
-from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import APIStatusError
 
+pytestmark = pytest.mark.timeout(900)
 NODES = ["first", "slow", "quick1", "quick2", "quick3", "often", "again", "once", "meet"]
 
 
@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[LangGraphClient]:
     """A client of the server."""
-    async with get_client(url=server.url) as opened:
+    async with server.client() as opened:
         yield opened
 
 
@@ -54,15 +54,6 @@ async def streamed(
     thread = thread or await thread_of(client)
     source = client.runs.stream(thread, graph, stream_mode=mode, **options)
     return [(chunk.event, chunk.data) async for chunk in source if chunk.event != "metadata"]
-
-
-async def until(holds: Callable[[], Any], what: str) -> None:
-    """Wait until something is seen to hold."""
-    for _ in range(1000):
-        if holds():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"never came: {what}")
 
 
 # -- what is served ------------------------------------------------------------------------------------------------
@@ -437,8 +428,10 @@ async def test_join_waits_for_a_running_run(client: LangGraphClient, server: Ser
 async def test_a_cancelled_run_keeps_what_was_done_and_can_go_on(client: LangGraphClient, server: Server) -> None:
     thread = await thread_of(client)
     begun = await client.runs.create(thread, "lanes", input={"word": "hi", "door": "cancel"})
-    await _done(client, thread, {"quick3", "again"})
+    values = await done(client, thread, {"quick3", "again"})
+    await until(lambda: server.executions(values["run"]["id"])["slow?"], "the slow step at its door")
     await client.runs.cancel(thread, begun["run_id"], wait=True)
+    await until(lambda: server.let_go(values["run"]["id"], "slow"), "the slow step leaving its door")
     assert (await client.runs.get(thread, begun["run_id"]))["status"] == "interrupted"
     rest = (await client.threads.get_state(thread))["values"]
     assert "slow" not in rest["nodes"] and rest["nodes"]["quick3"]["status"] == "done"
@@ -451,33 +444,14 @@ async def test_a_cancelled_run_keeps_what_was_done_and_can_go_on(client: LangGra
     assert state["run"]["id"] == rest["run"]["id"]
 
 
-async def _done(client: LangGraphClient, thread: str, steps: set[str]) -> None:
-    """Wait until the checkpoint of a thread says that the steps are done."""
-    for _ in range(500):
-        values = (await client.threads.get_state(thread))["values"]
-        if isinstance(values, dict) and steps <= set(values.get("path", [])):
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{steps} never ended")
-
-
-async def _ended(client: LangGraphClient, thread: str, run_id: str) -> None:
-    """Wait until a run of the server is neither pending nor running."""
-    for _ in range(500):
-        if (await client.runs.get(thread, run_id))["status"] not in ("pending", "running"):
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"run {run_id} never ended")
-
-
 @pytest.mark.parametrize("strategy", ["reject", "enqueue", "interrupt", "rollback"])
 async def test_a_second_call_while_one_runs_corrupts_nothing(
     client: LangGraphClient, server: Server, strategy: Any
 ) -> None:
     thread, door = await thread_of(client), f"double-{strategy}"
     one = await client.runs.create(thread, "lanes", input={"word": "one", "door": door})
-    await _done(client, thread, {"quick3", "again"})
-    first_run = (await client.threads.get_state(thread))["values"]["run"]["id"]
+    first_run = (await done(client, thread, {"quick3", "again"}))["run"]["id"]
+    await until(lambda: server.executions(first_run)["slow?"], "the slow step at its door")
     two = None
     try:
         two = await client.runs.create(
@@ -485,8 +459,8 @@ async def test_a_second_call_while_one_runs_corrupts_nothing(
         )
     except APIStatusError as refused:
         assert strategy == "reject" and refused.response.status_code == 409
-    if strategy == "interrupt":  # a door opened before the first run has let go would let its step end unrecorded
-        await _ended(client, thread, one["run_id"])
+    if strategy in ("interrupt", "rollback"):  # the server says that a run has ended before its work has let go
+        await until(lambda: server.let_go(first_run, "slow"), "the first run's slow step leaving its door")
     server.open(door)
     await client.runs.join(thread, one["run_id"]) if strategy in ("reject", "enqueue") else None
     if two is not None:

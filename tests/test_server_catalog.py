@@ -15,9 +15,9 @@ from tests.servers import HOUSE, Server
 if why := servers.missing():
     pytest.skip(why, allow_module_level=True)
 
-from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+pytestmark = pytest.mark.timeout(900)
 DECLARED: dict[str, Any] = json.loads((HOUSE / "langgraph.json").read_text())
 GRAPHS = sorted(DECLARED["graphs"])
 
@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[LangGraphClient]:
     """A client of the server."""
-    async with get_client(url=server.url) as opened:
+    async with server.client() as opened:
         yield opened
 
 

@@ -38,10 +38,17 @@ def note(context: CallContext, value: Any = None) -> Any:
 
 @tool(name="served.wait", effect="read")
 async def wait(context: CallContext, door: str = "", value: Any = None) -> Any:
-    """Leave a line in the ledger when the door is open; ``door`` names a file, none means that it is open."""
+    """Leave a line in the ledger when the door is open; ``door`` names a file, none means that it is open.
+
+    A line with a question mark tells that it has come to the door, one with an exclamation mark that it was cancelled there.
+    """
     await asyncio.to_thread(entered, f"{context.run} {context.step}?")
-    while door and not (DOORS / door).exists():
-        await asyncio.sleep(0.01)
+    try:
+        while door and not (DOORS / door).exists():
+            await asyncio.sleep(0.01)
+    except asyncio.CancelledError:
+        await asyncio.to_thread(entered, f"{context.run} {context.step}!")
+        raise
     await asyncio.to_thread(entered, f"{context.run} {context.step}")
     return value
 
