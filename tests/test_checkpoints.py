@@ -63,7 +63,7 @@ def python(code: str, *arguments: str, **more: str) -> subprocess.CompletedProce
     """Run code in a new process."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HOUSE), **more}
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
 
 
 # -- durability --------------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_a_file_that_another_process_writes_to_is_waited_for(tmp_path: Path) -> 
             assert other.stdout is not None and other.stdout.readline() == "held\n"
             with SqliteCheckpoints(path) as opened_meanwhile:
                 state = graph(ASKING, opened_meanwhile).invoke(Command(resume={"name": "tea"}), CONFIG)
-            assert other.wait(10) == 0
+            assert other.wait(120) == 0
     assert state["output"] == "tea!"
 
 
@@ -317,7 +317,7 @@ async def test_the_history_can_be_read_while_the_run_goes_on(tmp_path: Path) -> 
 async def test_a_slow_disk_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
     with SqliteCheckpoints(tmp_path / "c.sqlite") as saver:
         door = threading.Event()
-        saver.conn.create_function("wait", 0, lambda: door.wait(10) and 1)
+        saver.conn.create_function("wait", 0, lambda: door.wait(120) and 1)
 
         def slow(config: Any) -> None:
             with saver.lock:

@@ -397,8 +397,8 @@ def typed(folder: Path, words: list[str], answers: list[tuple[str, str]]) -> tup
         [sys.executable, "-m", "cogwork", *words], cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    seen, deadline = "", time.monotonic() + 60
-    while time.monotonic() < deadline and select.select([ours], [], [], 60)[0]:
+    seen, deadline = "", time.monotonic() + 280
+    while time.monotonic() < deadline and select.select([ours], [], [], 280)[0]:
         try:
             seen += os.read(ours, 65536).decode("utf-8", "replace")
         except OSError:

@@ -315,7 +315,7 @@ PATTERNS = (
     Pattern(
         name="Cancel activity",
         how="`timeout` cuts an attempt off; with `on_error: skip` the others go on",
-        spec={"nodes": {"a": do(1, hold="for ever", timeout="1ms", on_error="skip"), "b": do(2)}},
+        spec={"nodes": {"a": do(1, hold="for ever", timeout="200ms", on_error="skip"), "b": do(2)}},
         ran=("a", "b"),
         output={"b": 2},
         skipped={"a": "error_ignored"},
