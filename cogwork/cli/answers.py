@@ -17,13 +17,17 @@ Question = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """The ``-a`` and ``--answer`` options of one command."""
+    """The ``-a``, ``--answer`` and ``--limit`` options of one command."""
 
     fields: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.fields or self.whole)
+        return bool(self.fields or self.whole or self.limits)
+
+    def __str__(self) -> str:
+        return ", ".join([*self.fields, *self.whole, *(f"--limit {limit}" for limit in self.limits)])
 
     def answers(self, questions: Sequence[Question]) -> dict[str, Json]:
         """Answer by path, for those of the questions that the options answer.
@@ -43,6 +47,9 @@ class Given:
             if not isinstance(answers[path], dict):
                 raise Refusal(f"{path} is answered by --answer with something that has no fields")
             answers[path][field] = coerced(schema, value)
+        for text in self.limits:
+            path, name, value = _limit(text, questions)
+            answers.setdefault(path, {})[name] = value
         return answers
 
     def waiting_for(self, questions: Iterable[Question]) -> Given:
@@ -50,6 +57,7 @@ class Given:
         return Given(
             fields=tuple(text for text in self.fields if _about(text, questions, fields=True)),
             whole=tuple(text for text in self.whole if _about(text, questions, fields=False)),
+            limits=self.limits if any(question.get("kind") == "budget" for question in questions) else (),
         )
 
     def without(self, used: Given) -> Given:
@@ -57,6 +65,7 @@ class Given:
         return Given(
             fields=tuple(text for text in self.fields if text not in used.fields),
             whole=tuple(text for text in self.whole if text not in used.whole),
+            limits=tuple(text for text in self.limits if text not in used.limits),
         )
 
 
@@ -94,6 +103,29 @@ def _placed(text: str, questions: Mapping[str, Question]) -> tuple[str, str, str
     raise Refusal(f"-a {key}: no open question has such a field", _offered(questions))
 
 
+def _limit(text: str, questions: Sequence[Question]) -> tuple[str, str, Json]:
+    """The question for a higher limit that ``--limit name=value`` answers, with the limit's name and value."""
+    name, value = pair(text, "--limit")
+    asked = next((question for question in questions if question.get("kind") == "budget"), None)
+    if asked is None:
+        raise Refusal(f"--limit {name}: the run does not rest at a limit")
+    if name not in _fields(asked):
+        raise Refusal(f"--limit {name}: the run rests at {', '.join(_fields(asked))}")
+    return str(asked["at"]), name, _amount(name, value, _fields(asked)[name])
+
+
+def _amount(name: str, text: str, schema: Any) -> Json:
+    """A limit's value; a time may be written as a duration, ``10m``."""
+    if name == "timeout":
+        from nodes.base import seconds
+
+        try:
+            return seconds(coerced({"type": "number"}, text))
+        except ValueError as err:
+            raise Refusal(f"--limit {name}: {text!r} {err}") from err
+    return coerced(schema if isinstance(schema, dict) else {}, text)
+
+
 def _offered(questions: Mapping[str, Question]) -> str:
     offered = [f"{path}.{field}" for path, question in questions.items() for field in _fields(question)]
     return f"there are {', '.join(offered)}" if offered else "nothing is asked"
@@ -108,9 +140,13 @@ def resume_command(run: str, questions: Sequence[Question]) -> str:
     """The command that answers these questions, with an example for each field that must be given."""
     words = ["cogwork", "resume", run]
     for question in questions:
+        if question.get("kind") == "budget":
+            words += [word for name, schema in _shown(question) for word in ("--limit", f"{name}={example(schema)}")]
+            continue
         prefix = f"{question['at']}." if len(questions) > 1 else ""
         for name, schema in _shown(question):
-            words += ["-a", f"{prefix}{name}={example(schema)}"]
+            value = "…" if question.get("kind") == "in_doubt" else example(schema)
+            words += ["-a", f"{prefix}{name}={value}"]
     return " ".join(_quoted(word) for word in words)
 
 
@@ -129,6 +165,9 @@ def example(schema: Mapping[str, Any]) -> str:
         return first if isinstance(first, str) else json.dumps(first)
     if "default" in schema and schema["default"] not in ("", None):
         return json.dumps(schema["default"])
+    least = schema.get("minimum", schema.get("exclusiveMinimum"))
+    if isinstance(least, int | float) and least > 0:
+        return f"{2 * least:.10g}"
     samples = {"boolean": "true", "integer": "1", "number": "1.0", "array": "[]", "object": "{}"}
     return samples.get(str(schema.get("type")), "…")
 

@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from cogwork.cli import render
 from cogwork.cli.answers import Question, resume_command
 from cogwork.cli.values import coerced
 from state.schemas import faults
 from state.values import Json
+
+LEFT_OUT: Final = object()
+"""Stands for a field that the person has left out."""
+_INVITATIONS: Final = {
+    "budget": "The run rests. Raise the limit and go on with:",
+    "in_doubt": "The run rests. Find out what happened, say it and go on with:",
+}
+
+
+def _kind(questions: Sequence[Question]) -> str:
+    """What the questions are about; nothing where they are about several things."""
+    kinds = {str(question.get("kind") or "human") for question in questions}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def can_ask() -> bool:
@@ -25,13 +38,20 @@ def show_questions(thread: str, questions: Sequence[Question], *, resumable: boo
         show_question(question)
     if resumable and questions:
         render.say()
-        render.say("The run rests. Answer and go on with:")
+        render.say(_INVITATIONS.get(_kind(questions), "The run rests. Answer and go on with:"))
         render.say(("  " + resume_command(thread, questions), "bold cyan"))
 
 
 def show_question(question: Question) -> None:
     """One question: what is asked where, what to look at, which fields the answer has."""
     render.say()
+    if question.get("kind") == "in_doubt":
+        render.say(
+            (
+                "A call was interrupted, and nobody knows whether it took place. It is not made again by itself.",
+                "yellow",
+            )
+        )
     render.say(("? ", "bold magenta"), (str(question["ask"]), "bold"), (f"   [{question['at']}]", "dim"))
     if question.get("show") is not None:
         render.say()
@@ -66,19 +86,26 @@ def kind(schema: Mapping[str, Any]) -> str:
 
 
 def ask(question: Question) -> dict[str, Json]:
-    """The answer of the person at the terminal, field by field; each is asked again until it fits."""
+    """The answer of the person at the terminal, field by field; each is asked again until it fits.
+
+    What may be left out, and is, is not in the answer.
+    """
     form = question["form"]
-    return {name: asked(name, schema, needed=name in form.get("required", ())) for name, schema in fields(form).items()}
+    needed = form.get("required", ())
+    given = {name: asked(name, schema, needed=name in needed) for name, schema in fields(form).items()}
+    return {name: value for name, value in given.items() if value is not LEFT_OUT}
 
 
-def asked(name: str, schema: Mapping[str, Any], *, needed: bool) -> Json:
-    """One value from the person at the terminal; Enter takes the default."""
+def asked(name: str, schema: Mapping[str, Any], *, needed: bool) -> Any:
+    """One value from the person at the terminal; Enter takes the default, or leaves it out (``LEFT_OUT``)."""
     default = schema.get("default")
     shown = f" [{default if isinstance(default, str) else json.dumps(default)}]" if "default" in schema else ""
     while True:
         text = render.prompt(f"{name} ({kind(schema)}){shown}: ").strip()
         if not text and "default" in schema:
             return default
+        if not text and not needed:
+            return LEFT_OUT
         value = coerced(dict(schema), text)
         if not text and needed and schema.get("type") != "string":
             render.note(("a value is needed", "yellow"))

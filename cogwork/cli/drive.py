@@ -17,6 +17,8 @@ from state.values import Json
 if TYPE_CHECKING:
     from graphs.graph import WorkflowGraph
 
+_CODES = {"run.completed": exits.DONE, "run.failed": exits.FAILED, "run.cancelled": exits.CANCELLED}
+
 
 @dataclass(slots=True, kw_only=True)
 class Drive:
@@ -48,7 +50,7 @@ class Drive:
 
         last = self._stretch(input)
         while last.kind == "run.paused":
-            answers = self._answers(last.data["questions"])
+            answers = self._answers(last.data.get("questions") or [])
             if not answers:
                 break
             try:
@@ -103,29 +105,34 @@ class Drive:
     # -- ends ----------------------------------------------------------------------------------------------
 
     def _told(self, last: Event) -> int:
-        code = {"run.completed": exits.DONE, "run.failed": exits.FAILED}.get(last.kind, exits.RESTS)
+        code = _CODES.get(last.kind, exits.RESTS)
         if self.json:
             render.write_json(self._result(last, code), indent=None)
             return code
-        tell: dict[str, Callable[[Event], None]] = {"run.completed": self._completed, "run.failed": self._failed}
+        tell: dict[str, Callable[[Event], None]] = {
+            "run.completed": self._completed,
+            "run.failed": self._failed,
+            "run.cancelled": self._cancelled,
+        }
         tell.get(last.kind, self._rests)(last)
-        if unused := [*self.given.fields, *self.given.whole]:
-            render.note((f"not used: {', '.join(unused)}", "yellow"))
+        if self.given:
+            render.note((f"not used: {self.given}", "yellow"))
         return code
 
     def _result(self, last: Event, code: int) -> dict[str, Json]:
-        status = {exits.DONE: "completed", exits.FAILED: "failed"}.get(code, "paused")
+        status = {exits.DONE: "completed", exits.FAILED: "failed", exits.CANCELLED: "cancelled"}.get(code, "paused")
         questions = last.data.get("questions") or []
         return {
             "event": "result",
             "status": status,
+            "reason": self._reason(last) if status == "paused" else None,
             "run": last.run,
             "thread": self.thread,
             "workflow": self.graph.plan.spec.name,
             "output": last.data.get("output"),
             "error": last.data.get("error"),
             "questions": questions,
-            "resume": resume_command(self.thread, questions) if questions and self.kept else None,
+            "resume": resume_command(self.thread, questions) if status == "paused" and self.kept else None,
             "exit": code,
         }
 
@@ -142,19 +149,45 @@ class Drive:
         where = f" at {error['node']}" if error.get("node") else ""
         hint = f"cogwork why {self.thread} {error['node']}" if error.get("node") and self.kept else ""
         render.complain(f"the run failed{where}: {brief_error(error)}", hint)
+        self._aftermath()
         self._footer("failed")
 
+    def _cancelled(self, last: Event) -> None:
+        reason = (last.data.get("error") or {}).get("message")
+        render.note("the run was cancelled", f": {reason}" if reason else "")
+        self._aftermath()
+        self._footer("cancelled")
+
+    def _aftermath(self) -> None:
+        """What was undone, what could not be, and what else went wrong after the first failure."""
+        from cogwork.cli.reasons import aftermath
+
+        for text, style in aftermath(self.graph.get_state(self.config).values.get("run", {}) if self.kept else {}):
+            render.note((text, style))
+
+    def _reason(self, last: Event) -> str:
+        """Why the run rests; a run without questions rests because somebody asked for it."""
+        kinds = [str(question.get("kind") or "human") for question in last.data.get("questions") or ()]
+        return str(last.data.get("reason") or (kinds[0] if kinds else "requested"))
+
     def _rests(self, last: Event) -> None:
-        asking.show_questions(self.thread, last.data["questions"], resumable=self.kept)
+        questions = last.data.get("questions") or []
+        asking.show_questions(self.thread, questions, resumable=self.kept)
+        if not questions and self.kept:
+            render.say("The run was paused on request; nothing that is finished is repeated. Go on with:")
+            render.say((f"  cogwork resume {self.thread}", "bold cyan"))
         if not self.kept:
             render.note(
                 ("nothing of this run was kept: leave out --no-checkpoint, or give --answer, to go on", "yellow")
             )
-        self._footer("paused")
+        self._footer("paused", self._reason(last))
 
-    def _footer(self, status: str) -> None:
+    def _footer(self, status: str, reason: str = "") -> None:
+        from cogwork.cli.reasons import brief_status
+
         kept = f"run {self.thread}" if self.kept else "not kept"
-        render.note((f"{render.MARKS[status]} {status}", render.STYLES[status]), (f" · {kept}", "dim"))
+        said = f"{render.MARKS[status]} {brief_status(status, reason)}"
+        render.note((said, render.STYLES[status]), (f" · {kept}", "dim"))
 
     def _stopped(self) -> int:
         if self.json:

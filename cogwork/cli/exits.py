@@ -13,10 +13,12 @@ DIFFERENT: Final = 1
 USAGE: Final = 2
 RESTS: Final = 3
 MISSING: Final = 4
+CANCELLED: Final = 5
 INTERRUPTED: Final = 130
 EPILOG: Final = (
-    "Exit codes: 0 done, 1 problems found or run failed, 2 wrong usage, input or answer, "
-    "3 the run rests at a person, 4 not found or not resumable, 130 interrupted."
+    "Exit codes: 0 done, 1 problems found, runs differ or run failed, 2 wrong usage, input or answer, "
+    "3 the run rests (at a person, at a limit, at a call in doubt, or on request), 4 not found or not resumable, "
+    "5 the run was cancelled, 130 interrupted."
 )
 
 

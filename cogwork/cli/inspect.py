@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from cogwork.cli import context, render
 from cogwork.cli.exits import MISSING, Refusal
-from cogwork.cli.reasons import brief_cause, brief_error
+from cogwork.cli.reasons import aftermath, brief_cause, brief_error, brief_status, remarks
 
 if TYPE_CHECKING:
     from cogwork.store.runs import RunSummary
@@ -26,9 +26,9 @@ def status(name: context.RunName, json: context.Json = False) -> None:
     if json:
         render.write_json(summary.to_dict())
         return
-    style = render.STYLES[summary.status]
-    mark = f"{render.MARKS[summary.status]} {summary.status}"
-    render.say((mark, style), f"  {summary.thread}", (f"  {summary.workflow}, run {summary.run}", "dim"))
+    render.say(_mark(summary), f"  {summary.thread}", (f"  {summary.workflow}, run {summary.run}", "dim"))
+    if origin := _origin(summary):
+        render.say((origin, "dim"))
     render.say(
         ("began ", "dim"),
         clock(summary.started),
@@ -41,13 +41,32 @@ def status(name: context.RunName, json: context.Json = False) -> None:
     _next(summary)
 
 
+def _mark(summary: RunSummary) -> tuple[str, str]:
+    """What a run is, with its mark and style."""
+    said = brief_status(summary.status, summary.reason)
+    return f"{render.MARKS[summary.status]} {said}", render.STYLES[summary.status]
+
+
+def _origin(summary: RunSummary) -> str:
+    """Which run a fork comes from."""
+    about = summary.values.get("run", {})
+    where = f" at {about['forked_at']}" if about.get("forked_at") else ""
+    return f"forked from run {about['forked_from']}{where}" if about.get("forked_from") else ""
+
+
 def _next(summary: RunSummary) -> None:
     if summary.error:
-        render.say((brief_error(summary.error), "red"), (f"  at {summary.error.get('node')}", "dim"))
-    if summary.status == "paused":
+        where = f"  at {summary.error['node']}" if summary.error.get("node") else ""
+        render.say((brief_error(summary.error), "red"), (where, "dim"))
+    for line in aftermath(summary.values.get("run", {})):
+        render.say(line)
+    if summary.status == "paused" and summary.questions:
         from cogwork.cli.asking import show_questions
 
         show_questions(summary.thread, summary.questions)
+    elif summary.status == "paused":
+        render.say("It was paused. Go on with:")
+        render.say((f"  cogwork resume {summary.thread}", "bold cyan"))
     elif summary.status == "unfinished":
         render.say("Nobody works on it. Go on with:")
         render.say((f"  cogwork resume {summary.thread}", "bold cyan"))
@@ -79,8 +98,7 @@ def _row(run: RunSummary) -> list[str | tuple[str, str]]:
     about = "; ".join(str(question.get("ask")) for question in run.questions) or (
         brief_error(run.error) if run.error else ""
     )
-    status = (f"{render.MARKS[run.status]} {run.status}", render.STYLES[run.status])
-    return [run.thread, status, clock(run.started), took(run.started, run.ended), (about, "dim")]
+    return [run.thread, _mark(run), clock(run.started), took(run.started, run.ended), (about, "dim")]
 
 
 def show(name: context.RunName, step: StepName = None, json: context.Json = False) -> None:
@@ -100,14 +118,11 @@ def show(name: context.RunName, step: StepName = None, json: context.Json = Fals
 def _show_run(summary: RunSummary) -> None:
     from cogwork.cli.pictures import show_picture
 
-    style = render.STYLES[summary.status]
-    render.say(
-        (f"{render.MARKS[summary.status]} {summary.status}", style),
-        f"  {summary.thread}",
-        (f"  run {summary.run}", "dim"),
-    )
+    render.say(_mark(summary), f"  {summary.thread}", (f"  run {summary.run}", "dim"))
+    if origin := _origin(summary):
+        render.say((origin, "dim"))
     show_picture(summary)
-    rows = [_record_row(path, record) for path, record in summary.values.get("nodes", {}).items()]
+    rows = [row for title, records in staged(_marked(summary.values)) for row in _rows(title, records)]
     if rows:
         render.say()
         render.columns(rows, ("STEP", "STATE", "BEGAN", "TOOK", "TOKENS", "ABOUT"))
@@ -117,13 +132,36 @@ def _show_run(summary: RunSummary) -> None:
     if summary.values.get("output") is not None:
         render.say()
         render.value(summary.values["output"], title="Output")
-    if summary.status == "paused":
-        from cogwork.cli.answers import resume_command
+    render.say()
+    _next(summary)
 
-        render.say()
-        render.say(("  " + resume_command(summary.thread, summary.questions), "bold cyan"))
-    else:
-        _next(summary)
+
+STAGES: Final = {"on_failure": "On failure", "undo": "Undo", "finally": "Finally"}
+"""What follows a workflow's own steps, by the first name of their paths, in the order in which it runs."""
+
+
+def staged(nodes: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, dict[str, Mapping[str, Any]]]]:
+    """The records of the workflow's own steps, then those of each stage that followed under its title."""
+    groups: dict[str, dict[str, Mapping[str, Any]]] = {"": {}, **{name: {} for name in STAGES}}
+    for path, record in nodes.items():
+        head = path.partition(".")[0].partition("[")[0]
+        groups[head if head in STAGES else ""][path] = record
+    return [(STAGES.get(name, ""), records) for name, records in groups.items() if records]
+
+
+def _marked(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The records, with a mark on those that were undone or should have been."""
+    undo = values.get("run", {}).get("undo") or {}
+    marks = {str(each.get("step")): "NOT undone" for each in undo.get("not_done") or ()}
+    marks |= {str(path): "undone" for path in undo.get("done") or ()}
+    nodes = values.get("nodes", {}).items()
+    return {path: {**record, "taken_back": marks[path]} if path in marks else record for path, record in nodes}
+
+
+def _rows(title: str, records: Mapping[str, Mapping[str, Any]]) -> list[list[str | tuple[str, str]]]:
+    """The rows of one group; the holder of a stage is its title."""
+    rows = [_record_row(path, record) for path, record in records.items() if not title or path not in STAGES]
+    return [[(title, "bold"), *[""] * 5], *rows] if title else rows
 
 
 def _record_row(path: str, record: Mapping[str, Any]) -> list[str | tuple[str, str]]:
@@ -136,11 +174,10 @@ def _record_row(path: str, record: Mapping[str, Any]) -> list[str | tuple[str, s
         about = brief_error(record["error"])
     elif state == "waiting":
         about = str((record.get("question") or {}).get("ask", ""))
-    if (record.get("attempts") or 1) > 1:
-        about = f"{record['attempts']} attempts; {about}".rstrip("; ")
+    said = [*remarks(record), *([about] if about else [])]
     started, ended = str(record.get("started_at") or ""), str(record.get("ended_at") or "")
     shown = (f"{render.MARKS.get(state, ' ')} {state}", render.STYLES.get(state, ""))
-    return [path, shown, clock(started, date=False), took(started, ended), str(tokens or ""), (about, "dim")]
+    return [path, shown, clock(started, date=False), took(started, ended), str(tokens or ""), ("; ".join(said), "dim")]
 
 
 def _show_step(path: str, values: Mapping[str, Any], *, json: bool) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from cogwork.cli.reasons import brief_cause, brief_error
+from cogwork.cli.reasons import brief_cause, brief_error, remarks
 from state.events import Event
 from state.values import Json
 
-StepState: TypeAlias = Literal["pending", "running", "waiting", "done", "skipped", "failed", "cancelled"]
+StepState: TypeAlias = Literal["pending", "running", "waiting", "done", "skipped", "failed", "cancelled", "undone"]
+STAGES: Final = frozenset({"on_failure", "undo", "finally"})
+"""The steps that hold what follows a workflow's own steps."""
 TAIL: Final = 400
 """How much of a streamed text is kept for showing."""
 _STATES: Final[Mapping[str, StepState]] = {
@@ -18,6 +20,7 @@ _STATES: Final[Mapping[str, StepState]] = {
     "step.opened": "running",
     "step.token": "running",
     "step.retry": "running",
+    "step.fallback": "running",
     "step.waiting": "waiting",
     "step.finished": "done",
     "step.skipped": "skipped",
@@ -53,6 +56,8 @@ class Progress:
     def __init__(self, names: Mapping[str, bool], before: Mapping[str, Mapping[str, Json]]) -> None:
         self.lines: dict[str, Line] = {}
         self.earlier = 0
+        self.said = ""
+        """What is going on with the run as a whole."""
         for name, loop in names.items():
             state = before.get(name, {}).get("status")
             if state in ("done", "skipped", "failed"):
@@ -65,8 +70,22 @@ class Progress:
         """Take one event in."""
         if event.kind.startswith("item."):
             self._item(event)
+        elif event.kind == "run.pausing":
+            self.said = "pausing: nothing new begins, writes in flight end first"
+        elif event.kind == "step.undone":
+            self._undone(event)
         elif event.kind in _STATES:
             self._step(event, now)
+
+    def _undone(self, event: Event) -> None:
+        """A line of its own for each step that is taken back."""
+        error = event.data.get("error")
+        self.lines[event.step] = Line(
+            name=str(event.data.get("of") or event.step),
+            depth=1,
+            state="failed" if error else "undone",
+            note=f"could not be undone: {brief_error(error)}" if error else "undone",
+        )
 
     def _item(self, event: Event) -> None:
         line = self.lines.get(event.step.rpartition("[")[0])
@@ -93,7 +112,7 @@ class Progress:
     def _holder(self, path: str) -> Line | None:
         """The line of the loop that a path lies in."""
         head, inside, _ = path.partition("[")
-        if inside:
+        if inside and head not in STAGES:
             return self.lines.get(head)
         head, inside, _ = path.partition(".")
         line = self.lines.get(head)
@@ -115,7 +134,8 @@ def _nothing(line: Line, data: Mapping[str, Any]) -> None:
 
 
 def _opened(line: Line, data: Mapping[str, Any]) -> None:
-    line.loop, line.count = True, data.get("count")
+    if line.name.rpartition(".")[2] not in STAGES:
+        line.loop, line.count = True, data.get("count")
 
 
 def _token(line: Line, data: Mapping[str, Any]) -> None:
@@ -129,13 +149,16 @@ def _retry(line: Line, data: Mapping[str, Any]) -> None:
     )
 
 
+def _fallback(line: Line, data: Mapping[str, Any]) -> None:
+    line.tail = ""
+    line.note = f"failed ({brief_error(data.get('error'))}); now {data.get('fallback')}"
+
+
 def _finished(line: Line, data: Mapping[str, Any]) -> None:
     line.seconds = data.get("seconds")
     usage = data.get("usage") or {}
     said = [f"{usage['total_tokens']} tokens"] if usage.get("total_tokens") else []
-    if (attempts := data.get("attempts") or 1) > 1:
-        said.append(f"{attempts} attempts")
-    line.note = ", ".join(said)
+    line.note = ", ".join([*said, *remarks(data)])
 
 
 def _skipped(line: Line, data: Mapping[str, Any]) -> None:
@@ -154,6 +177,7 @@ _TAKE = {
     "step.opened": _opened,
     "step.token": _token,
     "step.retry": _retry,
+    "step.fallback": _fallback,
     "step.finished": _finished,
     "step.skipped": _skipped,
     "step.failed": _failed,

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from state.values import Json
+
+RESTS: Final[Mapping[str, str]] = {
+    "human": "asks a person",
+    "requested": "on request",
+    "budget": "at its limit",
+    "in_doubt": "a call is in doubt",
+}
+"""Why a run is paused, by the reason in its record."""
+
+
+def brief_status(status: str, reason: str = "") -> str:
+    """What a run is, with the reason of its rest."""
+    return f"{status}, {RESTS.get(reason, reason)}" if status == "paused" and reason else status
 
 
 def brief_cause(cause: Json, error: Json = None) -> str:
@@ -30,3 +43,32 @@ def brief_error(error: Any) -> str:
     if not isinstance(error, Mapping):
         return "failed"
     return f"{error.get('message', 'failed')} [{error.get('class', 'internal')}]"
+
+
+def remarks(record: Mapping[str, Any]) -> list[str]:
+    """What is worth knowing of a step besides its state: attempts, what served in its stead, where its value is from."""
+    told = [f"{record['attempts']} attempts"] if (record.get("attempts") or 1) > 1 else []
+    if record.get("fallback"):
+        told.append(f"served by {record['fallback']}")
+    if record.get("cached"):
+        told.append("from the cache")
+    if record.get("resolved"):
+        told.append(f"a person said: {str(record['resolved']).replace('_', ' ')}")
+    if record.get("set_by"):
+        told.append("its value was given by hand")
+    if record.get("taken_back"):
+        told.append(str(record["taken_back"]))
+    return told
+
+
+def aftermath(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a run did once it had failed or was cancelled, a line each with its style: what was undone and what could not
+    be, and the failures of ``on_failure`` and ``finally`` beside the first one."""
+    undo = run.get("undo") or {}
+    lines = [(f"undone: {', '.join(undo['done'])}", "green")] if undo.get("done") else []
+    for each in undo.get("not_done") or ():
+        lines.append((f"NOT undone: {each.get('step')}: {brief_error(each.get('error'))}", "bold red"))
+    for error in run.get("also") or ():
+        where = f" at {error['node']}" if error.get("node") else ""
+        lines.append((f"also failed{where}: {brief_error(error)}", "red"))
+    return lines

@@ -26,6 +26,8 @@ STYLES: Final = {
     "skipped": "yellow",
     "cancelled": "yellow",
     "pending": "dim",
+    "undone": "yellow",
+    "again": "cyan",
     "open": "cyan",
 }
 MARKS: Final = {
@@ -40,6 +42,8 @@ MARKS: Final = {
     "skipped": "–",
     "cancelled": "⊘",
     "pending": "·",
+    "undone": "↶",
+    "again": "●",
 }
 
 

@@ -33,6 +33,16 @@ Answers = Annotated[
     list[str],
     typer.Option("--answer", metavar="STEP=JSON", default_factory=list, help="A whole answer.", show_default=False),
 ]
+Limits = Annotated[
+    list[str],
+    typer.Option(
+        "--limit",
+        metavar="NAME=VALUE",
+        default_factory=list,
+        help="A higher limit for a run that rests at one: timeout=10m, max_tokens=80000 …",
+        show_default=False,
+    ),
+]
 Pairs = Annotated[
     list[str],
     typer.Option(
@@ -89,10 +99,11 @@ def resume(
     name: context.RunName,
     fields: Fields,
     answers: Answers,
+    limits: Limits,
     no_input: NoInput = False,
     json: context.Json = False,
 ) -> None:
-    """Go on with a run: answer what it asks, or continue what was stopped or crashed.
+    """Go on with a run: answer what it asks, raise the limit it rests at, or continue what was paused, stopped or crashed.
 
     The run goes on with the workflow as it was when the run began.
     """
@@ -104,7 +115,7 @@ def resume(
         _refuse_ended(summary)
         with context.owners(app).held(summary.thread):
             graph = kept_graph(app, summary, saver)
-            options = Given(fields=tuple(fields), whole=tuple(answers))
+            options = Given(fields=tuple(fields), whole=tuple(answers), limits=tuple(limits))
             _resume(graph, summary, options, json=json, no_input=no_input)
 
 
@@ -138,9 +149,11 @@ def drive(
 
 
 def _refuse_ended(summary: RunSummary) -> None:
-    if summary.status in ("completed", "failed"):
-        hint = f"see it with: cogwork show {summary.thread}; for a new run: cogwork run {summary.workflow}"
-        raise Refusal(f"Run {summary.thread} has {summary.status} and cannot be resumed", hint, MISSING)
+    if summary.status in ("completed", "failed", "cancelled"):
+        has = "was" if summary.status == "cancelled" else "has"
+        again = f"again from one of its steps: cogwork fork {summary.thread} --at STEP"
+        hint = f"see it with: cogwork show {summary.thread}; {again}"
+        raise Refusal(f"Run {summary.thread} {has} {summary.status} and cannot be resumed", hint, MISSING)
 
 
 def new_thread(graph: WorkflowGraph) -> str:

@@ -67,6 +67,8 @@ class PlainView:
     def see(self, event: Event) -> None:
         """A line for what has begun or ended."""
         self.progress.see(event, 0.0)
+        if event.kind == "run.pausing":
+            render.note((f"… {self.progress.said}", "yellow"))
         if event.kind in ("step.token", "step.started", "item.started") or event.kind.startswith("run."):
             return
         if event.kind == "item.finished" and event.data.get("status") != "failed":
@@ -118,6 +120,8 @@ class LiveView:
             drawn.insert(0, render.styled((f"✓ {settled} steps settled before", "dim")))
         if pending:
             drawn.append(render.styled((f"· {pending} more to come", "dim")))
+        if self.progress.said and not self.over:
+            drawn.append(render.styled((f"… {self.progress.said}", "yellow")))
         return Group(*drawn)
 
     def _fitting(self) -> tuple[list[Line], int, int]:

@@ -13,8 +13,8 @@ from langgraph.checkpoint.base import CheckpointTuple
 from state.errors import NotResumable
 from state.values import Json
 
-RunStatus: TypeAlias = Literal["running", "paused", "completed", "failed", "unfinished"]
-"""``paused`` rests at a person; ``unfinished`` has nobody working on it, as after a crash or Ctrl-C."""
+RunStatus: TypeAlias = Literal["running", "paused", "completed", "failed", "cancelled", "unfinished"]
+"""``paused`` rests for a reason; ``unfinished`` has nobody working on it, as after a crash or Ctrl-C."""
 RUN_STATUSES: tuple[str, ...] = get_args(RunStatus)
 
 
@@ -24,13 +24,18 @@ class UnknownRun(NotResumable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A thread's latest run; ``values`` is the state that its checkpoint holds."""
+    """A thread's latest run; ``values`` is the state that its checkpoint holds.
+
+    ``reason`` says why it is paused: ``human``, ``requested``, ``budget`` or ``in_doubt``; or why it failed, where that is no
+    step's fault.
+    """
 
     thread: str
     run: str
     workflow: str
     status: RunStatus
     started: str
+    reason: str = ""
     ended: str = ""
     digest: str = ""
     questions: tuple[dict[str, Json], ...] = ()
@@ -44,6 +49,7 @@ class RunSummary:
             "run": self.run,
             "workflow": self.workflow,
             "status": self.status,
+            "reason": self.reason or None,
             "started": self.started,
             "ended": self.ended or None,
             "questions": list(self.questions),
@@ -121,11 +127,13 @@ def _summary(thread: str, found: CheckpointTuple, alive: Callable[[str], bool]) 
     if not isinstance(run, dict) or not isinstance(run.get("id"), str) or not isinstance(values.get("nodes", {}), dict):
         return None
     questions = _questions(found)
+    status = _status(run, bool(questions), lambda: alive(thread))
     return RunSummary(
         thread=thread,
         run=run["id"],
         workflow=str(run.get("workflow", "")),
-        status=_status(run, bool(questions), lambda: alive(thread)),
+        status=status,
+        reason=_reason(run, status, questions),
         started=str(run.get("started_at", "")),
         ended=str(run.get("ended_at") or ""),
         digest=str(run.get("digest", "")),
@@ -136,11 +144,21 @@ def _summary(thread: str, found: CheckpointTuple, alive: Callable[[str], bool]) 
 
 
 def _status(run: Mapping[str, Json], asks: bool, alive: Callable[[], bool]) -> RunStatus:
-    if run.get("status") in ("completed", "failed"):
-        return "completed" if run["status"] == "completed" else "failed"
-    if alive():
-        return "running"
-    return "paused" if asks else "unfinished"
+    match run.get("status"):
+        case "completed" | "failed" | "cancelled" as ended:
+            return ended
+        case status:
+            if alive():
+                return "running"
+            return "paused" if asks or status == "paused" else "unfinished"
+
+
+def _reason(run: Mapping[str, Json], status: RunStatus, questions: tuple[dict[str, Json], ...]) -> str:
+    """Why the run rests, by its record or else by what it asks; or why it failed."""
+    if status == "paused":
+        kinds = [str(question.get("kind") or "human") for question in questions]
+        return str(run.get("reason") or (kinds[0] if kinds else "requested"))
+    return str(run.get("reason") or "") if status in ("failed", "cancelled") else ""
 
 
 def _questions(found: CheckpointTuple) -> tuple[dict[str, Json], ...]:
