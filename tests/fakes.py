@@ -30,6 +30,7 @@ class FakeTool:
     effect: Effect = "read"
     idempotent: bool = True
     needs_approval: bool = False
+    effect_declared: bool = False
     fn: Callable[..., Any] | None = None
     results: list[Any] = field(default_factory=list)
     name: str = ""

@@ -62,6 +62,19 @@ def services() -> Services:
                 output_schema=object_schema({"id": {"type": "string"}}),
                 effect="write",
             ),
+            "pay.charge": FakeTool(
+                args_schema=object_schema({"amount": {"type": "number"}}),
+                output_schema=object_schema({"id": {"type": "string"}}),
+                effect="write",
+                idempotent=False,
+                effect_declared=True,
+            ),
+            "pay.refund": FakeTool(
+                args_schema=object_schema({"id": {"type": "string"}}),
+                output_schema=object_schema({"done": {"type": "boolean"}}),
+                effect="write",
+            ),
+            "any.search": FakeTool(args_schema={"type": "object", "properties": {"q": {}}}),
             "code.run": FakeTool(args_schema=object_schema({}), output_schema={}, effect="write", needs_approval=True),
             "open.tool": FakeTool(args_schema={"type": "object", "properties": {"path": {"type": "string"}}}),
         },
@@ -103,7 +116,7 @@ def cases(name: str) -> list[Any]:
     return [pytest.param(case, id=title) for title, case in table.items()]
 
 
-ALL = [*cases("reading"), *cases("naming"), *cases("meaning")]
+ALL = [*cases("reading"), *cases("naming"), *cases("meaning"), *cases("testing")]
 
 
 @pytest.mark.parametrize("case", ALL)
@@ -145,6 +158,8 @@ output: {text: "{{ z.x }}", other: "{{ missing }}"}
         "unknown_tool",
         "argument_type",
         "unknown_argument",
+        "without_effect",
+        "unknown_tool",
         "unknown_reference",
         "unknown_reference",
     ]
@@ -190,6 +205,20 @@ def test_a_chain_of_a_thousand_conditions_needs_no_deep_stack() -> None:
     assert [problem.code for problem in found] == ["maybe_skipped"]
 
 
+def test_a_list_written_into_a_loop_may_have_ten_thousand_items_and_no_more() -> None:
+    loop = {"type": "transform", "set": "{{ item }}"}
+    found = {
+        size: [problem.code for problem in check(load(whole_of(loop | {"for_each": [0] * size})), services(), used)]
+        for size in (10_000, 10_001)
+    }
+    assert found == {10_000: [], 10_001: ["too_many_items"]}
+
+
+def whole_of(step: dict[str, Any]) -> dict[str, Any]:
+    """A workflow of one step."""
+    return {"cogwork": "v1", "name": "case", "nodes": {"a": step}}
+
+
 FILES = {
     "file_missing": None,
     "file_unreadable": "",
@@ -217,6 +246,7 @@ def test_what_is_too_large_is_refused() -> None:
 ELSEWHERE = {
     *FILES,
     "too_large",
+    "too_many_items",
     "too_many_problems",
     "several_workflows",
     *(code for code in CODES if code.startswith("dialect_")),

@@ -38,6 +38,8 @@ class FunctionTool:
     context_parameter: str | None = None
     needs_approval: bool = False
     """Whether ``check`` refuses a workflow in which nobody is asked before this tool is called."""
+    effect_declared: bool = False
+    """Whether the effect was given, rather than taken for ``write`` because nothing was said."""
 
     @classmethod
     def from_function(
@@ -46,14 +48,14 @@ class FunctionTool:
         *,
         name: str | None = None,
         description: str | None = None,
-        effect: Effect = "write",
+        effect: Effect | None = None,
         idempotent: bool | None = None,
         needs_approval: bool = False,
     ) -> FunctionTool:
         """A tool from a function or a partial of one.
 
         A parameter annotated ``CallContext`` is given the call's context and is no argument. A tool without effect, or
-        which reads only, counts as idempotent unless told otherwise; one that writes does not.
+        which reads only, counts as idempotent unless told otherwise; one that writes, or does not say, does not.
 
         Raises:
             TypeError: the signature has no JSON Schema: ``*args``, ``**kwargs``, positional-only or unresolvable types.
@@ -72,8 +74,9 @@ class FunctionTool:
             description=description or _summary(origin),
             args_schema=args_schema | {"required": args_schema.get("required", [])},
             output_schema=output,
-            effect=effect,
-            idempotent=effect != "write" if idempotent is None else idempotent,
+            effect=effect or "write",
+            effect_declared=effect is not None,
+            idempotent=effect not in (None, "write") if idempotent is None else idempotent,
             function=function,
             arguments=arguments,
             context_parameter=context,
@@ -109,7 +112,7 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    effect: Effect = "write",
+    effect: Effect | None = None,
     idempotent: bool | None = None,
 ) -> Callable[[Callable[..., Any]], FunctionTool]:
     """A decorator that makes a function a tool; see ``FunctionTool.from_function``."""

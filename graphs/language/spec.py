@@ -143,9 +143,9 @@ class Limits(Part):
     """What a run may use before it pauses."""
 
     timeout: Duration | None = None
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
+    max_steps: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
+    max_cost_usd: Annotated[float, Field(gt=0, le=1_000_000_000)] | None = None
 
 
 class Agent(Part):
@@ -161,7 +161,7 @@ class Agent(Part):
 class Block(Part):
     """Nodes that run after the workflow's own."""
 
-    nodes: Steps
+    nodes: Steps = Field(description="The steps of the block, by name.")
 
 
 class WorkflowSpec(Part):

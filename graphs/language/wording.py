@@ -177,6 +177,9 @@ def report_unfit(found: list[Found], draft: Draft) -> None:
         return
     close = get_close_matches(str(value)[:64].lower(), options, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else ""
+    if first.fault == "too_short" and not value:
+        draft.report("bad_value", f"{label} must have at least 1 entry", first.pointer, "Leave it out, or fill it.")
+        return
     draft.report("bad_value", f"{label} must be {wanted}, not {_shown(value)}", first.pointer, hint)
 
 
@@ -196,7 +199,7 @@ def _wanted(found: Found) -> str:
         return _WORDS[found.fault]
     if found.fault in _BOUNDS:
         words, key = _BOUNDS[found.fault]
-        return f"{words} {found.context[key]:g}"
+        return f"{words} {found.context[key]:,}"
     if found.fault == "literal_error":
         return f"one of {', '.join(_options(found))}"
     if found.fault == "string_pattern_mismatch":
@@ -255,6 +258,8 @@ def kind_of(value: Json) -> str:
             return "true or false"
         case str():
             return "text"
+        case float() if not value.is_integer():
+            return "a number with a fraction"
         case int() | float():
             return "a number"
         case list():

@@ -7,19 +7,32 @@ from collections.abc import Iterator
 from graphs.analysis.plan import PlannedStep
 from graphs.analysis.rules.subject import Subject
 from graphs.language.spec import ToolNode
+from nodes.base import CallingNode
 from state.problems import Problem
 
 
 def approval(subject: Subject) -> Iterator[Problem]:
     """``unapproved``."""
     for step in subject.plan.steps.values():
-        if not isinstance(step.step, ToolNode):
-            continue
-        tool = subject.services.tools.find(step.step.tool)
-        if tool is not None and getattr(tool, "needs_approval", False) and not _behind_a_person(subject, step):
-            message = f"{tool.name} needs a person's approval in each run, and nobody is asked before {step.name!r}"
-            hint = "put a human step before it, and let its answer decide: when: approve.decision == 'run'"
-            yield subject.at(step, "unapproved", message, "/tool", hint)
+        for place, name in _called(step):
+            tool = subject.services.tools.find(name)
+            if tool is not None and getattr(tool, "needs_approval", False) and not _behind_a_person(subject, step):
+                message = f"{tool.name} needs a person's approval in each run, and nobody is asked before {step.name!r}"
+                hint = "put a human step before it, and let its answer decide: when: approve.decision == 'run'"
+                yield subject.at(step, "unapproved", message, place, hint)
+
+
+def _called(step: PlannedStep) -> Iterator[tuple[str, str]]:
+    """The tools that a step may call, by their places: its own, those that serve instead, and the one that undoes it."""
+    node = step.step
+    if isinstance(node, ToolNode):
+        yield "/tool", node.tool
+    if isinstance(node, CallingNode):
+        for index, fallback in enumerate(node.fallback):
+            if fallback.tool is not None:
+                yield f"/fallback/{index}/tool", fallback.tool
+        if node.undo is not None:
+            yield "/undo/tool", node.undo.tool
 
 
 def _behind_a_person(subject: Subject, step: PlannedStep) -> bool:

@@ -12,6 +12,7 @@ from graphs.analysis.rules.facts import Facts
 from graphs.analysis.rules.fitting import misfit
 from graphs.language.source import escaped
 from graphs.language.spec import LlmNode, ToolNode, Use
+from nodes.base import CallingNode
 from nodes.expression.schemas import nullable
 from state.problems import Problem, Severity
 from state.schemas import schema_fault
@@ -28,8 +29,10 @@ class _Passed:
     to: str
     values: Mapping[str, Json]
     schema: Schema
-    filled: bool
+    filled: bool = False
     """Whether defaults are filled in before the values are checked."""
+    inherited: str = ""
+    """Where the values stand in for others: the place of what receives them."""
     missing: str = "missing_argument"
     unknown: str = "unknown_argument"
     word: str = "argument"
@@ -60,18 +63,19 @@ def types(facts: Facts) -> Iterator[Problem]:
         yield from found
         if not found and "const" in typed.schema and _names_fit(facts, passed):
             if why := misfit(typed.schema, passed.schema, passed.schema):
-                yield facts.at(passed.step, "argument_type", f"The {passed.word}s of {passed.to}: {why}", passed.field)
+                message = f"The {passed.word}s of {passed.to}: {why}"
+                yield facts.at(passed.step, "argument_type", message, passed.inherited or passed.field)
 
 
 def _all(facts: Facts) -> Iterator[_Passed]:
     for step in facts.plan.steps.values():
+        if isinstance(step.step, CallingNode):
+            yield from _beside(facts, step, step.step)
         match step.step:
             case ToolNode() as node:
                 tool = facts.services.tools.find(node.tool)
                 if tool is not None:
-                    yield _Passed(
-                        step=step, field="/args", to=node.tool, values=node.args, schema=tool.args_schema, filled=False
-                    )
+                    yield _Passed(step=step, field="/args", to=node.tool, values=node.args, schema=tool.args_schema)
             case Use() as use:
                 inner = facts.plan.scopes.get(step.id)
                 if inner is not None:
@@ -83,6 +87,25 @@ def _all(facts: Facts) -> Iterator[_Passed]:
                 prompt = facts.services.prompts.find(node.prompt_file, mode=mode)
                 if prompt is not None:
                     yield _prompted(step, node, prompt)
+
+
+def _beside(facts: Facts, step: PlannedStep, node: CallingNode) -> Iterator[_Passed]:
+    """What is passed to the step's undo, and to the tools that serve as its fallbacks: without arguments of their own they
+    get those of the tool that they replace."""
+    if node.undo is not None and (undoes := facts.services.tools.find(node.undo.tool)) is not None:
+        yield _Passed(
+            step=step, field="/undo/args", to=node.undo.tool, values=node.undo.args, schema=undoes.args_schema
+        )
+    for index, fallback in enumerate(node.fallback):
+        place = f"/fallback/{index}"
+        tool = facts.services.tools.find(fallback.tool) if fallback.tool is not None else None
+        if tool is None:
+            continue
+        name, schema = str(fallback.tool), tool.args_schema
+        if fallback.args is None and isinstance(node, ToolNode):
+            yield _Passed(step=step, field="/args", to=name, values=node.args, schema=schema, inherited=f"{place}/tool")
+        else:
+            yield _Passed(step=step, field=f"{place}/args", to=name, values=fallback.args or {}, schema=schema)
 
 
 def _prompted(step: PlannedStep, node: LlmNode, prompt: PromptFile) -> _Passed:
@@ -100,7 +123,6 @@ def _prompted(step: PlannedStep, node: LlmNode, prompt: PromptFile) -> _Passed:
             "required": [variable.name for variable in prompt.variables if variable.required],
             "additionalProperties": False,
         },
-        filled=False,
         missing="prompt_missing_variable",
         unknown="prompt_unknown_variable",
         word="variable",
@@ -113,8 +135,9 @@ def _missing(facts: Facts, passed: _Passed) -> Iterator[Problem]:
         declared = passed.properties.get(name)
         if name in passed.values or (passed.filled and isinstance(declared, dict) and "default" in declared):
             continue
-        place = passed.field if passed.values else ""
-        hint = f"add {name}: … under {passed.field[1:]}"
+        parent, _, last = passed.field.rpartition("/")
+        place = passed.inherited or (passed.field if passed.values else parent)
+        hint = f"add {name}: … under {'args' if passed.inherited else last}"
         message = f"{passed.to} needs the {passed.word} {name!r}"
         yield facts.at(passed.step, passed.missing, message, place, hint)
 
@@ -149,4 +172,4 @@ def _names_fit(facts: Facts, passed: _Passed) -> bool:
 
 
 def _place(passed: _Passed, name: str) -> str:
-    return f"{passed.field}/{escaped(name)}"
+    return passed.inherited or f"{passed.field}/{escaped(name)}"

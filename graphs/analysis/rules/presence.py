@@ -49,6 +49,10 @@ class Presences:
         except TooHard:
             return False
 
+    def certain(self, step: PlannedStep, other: str) -> bool:
+        """Whether ``other`` is surely done whenever ``step`` is."""
+        return bool(self.of[step.id].known & self._bits[other]) or self.implied(self.of[step.id].done, other)
+
     def before(self, step: PlannedStep) -> Formula:
         """What holds whenever the fields of a step are evaluated, leaving aside that it requires what they refer to."""
         try:

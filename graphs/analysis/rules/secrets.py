@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
+from graphs.analysis.plan import PlannedStep
 from graphs.analysis.rules.subject import Subject
 from graphs.language.source import escaped
 from graphs.language.spec import ToolNode
+from nodes.base import CallingNode
 from state.problems import Problem
 from state.values import Json
 
 _SECRET: Final = re.compile(r"secret://[\w.-]+")
 _PROSE: Final = frozenset({"description", "metadata", "tags"})
+_PASSED: Final[Any] = {
+    **dict.fromkeys(("nodes", "args", *_PROSE), True),
+    "undo": {"args": True},
+    "fallback": {"__all__": {"args": True}},
+}
+"""What is not looked at as a field of the step."""
 _HINT: Final = "write it as an argument of a tool, alone in its text: token: secret://name"
 
 
@@ -24,14 +32,24 @@ def secrets(subject: Subject) -> Iterator[Problem]:
         for field in ("input", "vars", "agents", "output"):
             yield from _found(subject, scope.document, _plain(getattr(spec, field)), f"/{field}")
     for step in subject.plan.steps.values():
-        own = step.step.model_dump(by_alias=True, exclude={"nodes", "args", *_PROSE}, exclude_defaults=True)
+        own = step.step.model_dump(by_alias=True, exclude=_PASSED, exclude_defaults=True)
         yield from _found(subject, step.document, own, step.pointer)
-        if isinstance(step.step, ToolNode):
-            for pointer, text in _texts(step.step.args, "/args"):
+        for place, args in _passed(step):
+            for pointer, text in _texts(args, place):
                 if not _SECRET.fullmatch(text):
                     yield _refused(subject, step.document, step.pointer + pointer, "is only a part of this text")
                 else:
                     yield _unresolved(subject, step.document, step.pointer + pointer)
+
+
+def _passed(step: PlannedStep) -> Iterator[tuple[str, Json]]:
+    """The arguments of the tools that a step may call, by their places."""
+    node = step.step
+    if isinstance(node, ToolNode):
+        yield "/args", node.args
+    if isinstance(node, CallingNode):
+        yield "/undo/args", node.undo.args if node.undo is not None else None
+        yield from ((f"/fallback/{index}/args", fallback.args) for index, fallback in enumerate(node.fallback))
 
 
 def _plain(value: Json) -> Json:

@@ -46,6 +46,26 @@ class Subject:
         """The scope that a loop or a used workflow opens; None for a node."""
         return self.plan.scopes.get(step.id)
 
+    def within(self, step: PlannedStep) -> Iterator[Scope]:
+        """The scope of a step and those around it, used workflows and all, up to the workflow that is started."""
+        current: Scope | None = self.plan.scopes[step.scope]
+        while current is not None:
+            yield current
+            current = self.plan.scopes[current.parent] if current.parent is not None else None
+
+    def around(self, step: PlannedStep, scope: str) -> PlannedStep:
+        """The step itself, or what holds it, that stands in ``scope``."""
+        while step.scope != scope:
+            step = self.plan.steps[self.plan.scopes[step.scope].header or ""]
+        return step
+
+    def stage(self, step: PlannedStep) -> Scope | None:
+        """The block ``on_failure`` or ``finally`` that the step stands in, loops of the same document between them."""
+        for scope in self.within(step):
+            if scope.kind in ("stage", "workflow", "use"):
+                return scope if scope.kind == "stage" else None
+        return None
+
     def members(self, scope: Scope) -> Iterator[PlannedStep]:
         """The steps of a scope, each behind those that it waits for."""
         steps = self.plan.steps

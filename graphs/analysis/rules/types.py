@@ -126,6 +126,7 @@ class Types:
             "error": _ERROR,
             "errors": {"type": "array"},
             "attempts": _WHOLE,
+            "fallback": {"type": ["string", "null"]},
             "output": self.values.get(step_id, {}),
         }
         return {"type": "object", "properties": about}
