@@ -1,6 +1,6 @@
 """Texts with islands of expressions, and JSON values whose strings are such texts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -47,6 +47,11 @@ class Template:
 
     def __repr__(self) -> str:
         return f"Template({self.source!r})"
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """Those of its islands, in order."""
+        return tuple(part[0] for part in self._parts if not isinstance(part, str))
 
     def render(self, names: Mapping[str, Json]) -> Json:
         """The value of the only island, or the text.
@@ -149,6 +154,16 @@ class Value:
 
     def __repr__(self) -> str:
         return f"Value({self._constant!r})"
+
+    @property
+    def inner(self) -> "Template | Mapping[str, Value] | Sequence[Value] | None":
+        """The template that it is, its fields, its elements; None for any other constant."""
+        return next((part for part in (self._template, self._fields, self._items) if part is not None), None)
+
+    @property
+    def constant(self) -> Json:
+        """The value as it is written."""
+        return self._constant
 
     def evaluate(self, names: Mapping[str, Json]) -> Json:
         """The value with every template rendered; lists and objects are new ones.

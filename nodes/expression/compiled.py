@@ -38,6 +38,11 @@ class Expression:
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
 
+    @property
+    def tree(self) -> Node:
+        """Its syntax tree."""
+        return self._tree
+
     def evaluate(self, names: Mapping[str, Json]) -> Json:
         """The value for these roots; a root that is absent counts as missing.
 

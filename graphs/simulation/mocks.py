@@ -1,0 +1,197 @@
+"""Tools and models that do nothing: they have the names and schemas of the real ones, and ask the world for results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+from graphs.runtime.scheduler import STEP_METADATA
+from state.services import CallContext, Effect, Services, Tool
+from state.values import Json, Schema
+
+CHARACTERS_PER_TOKEN = 4
+"""The estimate of tokens: so many characters of a prompt or an answer are one."""
+
+
+def tokens_of(text: str) -> int:
+    """The estimated number of tokens of a text."""
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One call that a step made: of a tool with its arguments, or of a model with its prompt."""
+
+    path: str
+    kind: str
+    name: str
+    given: Json
+    schema: Schema
+    attempt: int = 1
+    key: str = ""
+    max_tokens: int | None = None
+
+
+class World(Protocol):
+    """What stands behind the mocks during one run."""
+
+    async def result(self, asked: Asked) -> Json:
+        """The result of a call.
+
+        Raises:
+            Fault: the call fails.
+        """
+
+
+@dataclass(slots=True)
+class Front:
+    """The world of the run that goes on just now."""
+
+    world: World | None = None
+
+    async def result(self, asked: Asked) -> Json:
+        """What the present world gives."""
+        if self.world is None:
+            raise RuntimeError("a mock was called outside of a simulation")
+        return await self.world.result(asked)
+
+
+@dataclass(frozen=True, slots=True)
+class MockTool:
+    """A tool as it looks from outside."""
+
+    front: Front
+    name: str
+    description: str
+    args_schema: Schema
+    output_schema: Schema
+    effect: Effect
+    idempotent: bool
+    needs_approval: bool = False
+
+    async def call(self, args: Mapping[str, Json], context: CallContext) -> Json:
+        """What the world gives."""
+        asked = Asked(
+            path=context.step,
+            kind="tool",
+            name=self.name,
+            given=dict(args),
+            schema=self.output_schema,
+            attempt=context.attempt,
+            key=context.idempotency_key,
+        )
+        return await self.front.result(asked)
+
+
+@dataclass(slots=True)
+class MockTools:
+    """The mocks of some tools, which are never called."""
+
+    front: Front
+    real: Any
+    made: dict[str, MockTool | None] = field(default_factory=dict)
+
+    def find(self, name: str) -> Tool | None:
+        """The mock of the tool of that name, or None."""
+        if name not in self.made:
+            tool: Tool | None = self.real.find(name)
+            self.made[name] = None if tool is None else _mocked(self.front, tool)
+        return self.made[name]
+
+    def names(self) -> Iterable[str]:
+        """All names."""
+        return self.real.names()  # type: ignore[no-any-return]
+
+
+def _mocked(front: Front, tool: Tool) -> MockTool:
+    return MockTool(
+        front,
+        tool.name,
+        tool.description,
+        tool.args_schema,
+        tool.output_schema,
+        tool.effect,
+        tool.idempotent,
+        bool(getattr(tool, "needs_approval", False)),
+    )
+
+
+class MockModel(BaseChatModel):
+    """A model whose answers the world gives; its usage is the estimate."""
+
+    front: Any
+    name: str = "default"
+    max_tokens: int | None = None
+
+    @property
+    def _llm_type(self) -> str:
+        return "simulated"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise NotImplementedError("simulated models are only streamed")
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        wanted = kwargs.get("response_format") or {}
+        schema = wanted.get("json_schema", {}).get("schema") or {"type": "string"}
+        prompt = "\n\n".join(str(message.text) for message in messages)
+        metadata = (run_manager.metadata if run_manager else None) or {}
+        asked = Asked(
+            path=str(metadata.get(STEP_METADATA, "")),
+            kind="llm",
+            name=self.name,
+            given=prompt,
+            schema=schema,
+            max_tokens=self.max_tokens,
+        )
+        value = await self.front.result(asked)
+        text = value if wanted == {} and isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        told, said = tokens_of(prompt), tokens_of(text)
+        about = {"finish_reason": "stop", "model_name": self.name}
+        usage = {"input_tokens": told, "output_tokens": said, "total_tokens": told + said}
+        message = AIMessageChunk(content=text, response_metadata=about, usage_metadata=usage)
+        yield ChatGenerationChunk(message=message)
+
+
+@dataclass(slots=True)
+class MockModels:
+    """Mocks of the models, by the names that the settings allow."""
+
+    front: Front
+    real: Any
+
+    def find(
+        self, name: str | None, *, mode: str | None = None, settings: Mapping[str, Json] | None = None
+    ) -> BaseChatModel:
+        """A mock of the model of that name; ``default`` stands for the one that the settings choose."""
+        limit = (settings or {}).get("max_tokens")
+        return MockModel(front=self.front, name=name or "default", max_tokens=limit)
+
+    def problem(self, name: str) -> str | None:
+        """Why the name would be refused."""
+        return self.real.problem(name)  # type: ignore[no-any-return]
+
+
+def mocked(services: Services) -> tuple[Services, Front]:
+    """Services in which nothing is real but the prompts, and the front behind which their worlds stand."""
+    front = Front()
+    tools, models = MockTools(front, services.tools), MockModels(front, services.models)
+    return Services(tools=tools, models=models, prompts=services.prompts), front
