@@ -249,7 +249,7 @@ class Unordered(Disk):
 
 async def test_what_is_written_of_one_call_is_written_in_its_order() -> None:
     disk = Unordered()
-    work = using(write(Fault("unavailable", "1"), "done"), disk, retry={"backoff": "1ms", "max_backoff": "1ms"})
+    work = using(write(Fault("unavailable", "1"), "done"), disk, retry={"backoff": 0.000001, "jitter": False})
     await work.run()
     assert [(status, attempt) for _, status, attempt in disk.written] == [
         ("begun", 1),

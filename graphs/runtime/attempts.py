@@ -133,6 +133,9 @@ async def attempts(node: CallingNode, call: StepCall, retried: Retried) -> Outco
 async def _retrying(node: CallingNode, call: StepCall, retried: Retried) -> Outcome:
     policy = node.retry or ONCE
     before = _failed_before(call, policy)
+    if policy.max_attempts == 1:
+        call.begin(1)
+        return await attempt_once(node, call)
     stop = stop_after_attempt(policy.max_attempts - before)
     retrying = AsyncRetrying(
         stop=stop if node.total_timeout is None else stop | stop_before_delay(node.total_timeout),
