@@ -7,7 +7,7 @@ is cheap; LangGraph is imported by the first ``compile``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from graphs.language.builder import workflow
     from graphs.language.load import Workflow
     from graphs.language.spec import WorkflowSpec
+    from graphs.simulation.cases import CaseResult
+    from graphs.simulation.report import Report
     from state.errors import AnswerRefused, CogworkError, Fault, InputRefused, NotResumable, SpecError, WorkflowFailed
     from state.events import Event
     from state.problems import Problem
@@ -63,6 +65,8 @@ __all__ = [
     "check",
     "compile",
     "load",
+    "run_tests",
+    "simulate",
     "tool",
     "workflow",
 ]
@@ -111,6 +115,58 @@ def compile(
         SpecError: holds every problem.
     """
     return _app(settings, tools).compile(source, checkpointer=checkpointer, store=store)
+
+
+def simulate(
+    source: Source,
+    *,
+    input: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+    recording: Mapping[str, Any] | None = None,
+    runs: int = 1000,
+    seconds: float = 60.0,
+    prices: Mapping[str, tuple[float, float]] | None = None,
+    tools: Iterable[Any] = (),
+    settings: Settings | None = None,
+) -> Report:
+    """Walk every path through a workflow on mocks made from schemas; no tool and no model is called.
+
+    Args:
+        source: as for ``compile``.
+        input: fixes these inputs; the others are chosen.
+        context: what ``context`` holds.
+        recording: the state of an earlier run, whose results stand in for its calls and answers.
+        runs: at most so many runs.
+        seconds: for at most so long.
+        prices: model name (``*`` for any) to USD per million tokens of input and of output.
+        tools: as for ``compile``.
+        settings: those of the environment without it.
+
+    Raises:
+        SpecError: holds every problem.
+        InputRefused: ``input`` does not fit.
+    """
+    trying = import_module("cogwork.simulation")
+    bounds = trying.bounds_of(
+        input=input, context=context, recording=recording, runs=runs, seconds=seconds, prices=prices
+    )
+    return trying.simulated(_app(settings, tools), source, bounds)  # type: ignore[no-any-return]
+
+
+def run_tests(
+    source: Source,
+    *,
+    only: Iterable[str] | None = None,
+    tools: Iterable[Any] = (),
+    settings: Settings | None = None,
+) -> list[CaseResult]:
+    """Run the ``tests:`` of a workflow on their mocks; ``only`` names some of them.
+
+    Raises:
+        SpecError: holds every problem.
+    """
+    trying = import_module("cogwork.simulation")
+    return trying.tested(_app(settings, tools), source, None if only is None else set(only))  # type: ignore[no-any-return]
 
 
 def _app(settings: Settings | None = None, tools: Iterable[Any] = ()) -> App:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cogwork.cli import author, catalog, diff, exits, fork, inspect, runs
+from cogwork.cli import author, catalog, diff, exits, fork, inspect, runs, simulate
 
 
 class Door(TyperGroup):
@@ -68,7 +68,7 @@ for _panel, _commands in {
         *(runs.run, runs.resume, fork.fork),
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
-    "Writing workflows": (author.new, author.check, author.draw, author.schema),
+    "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
     "What there is": (catalog.workflows, catalog.modes, catalog.tools),
 }.items():
     for _command in _commands:

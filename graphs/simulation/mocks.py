@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatResult
+from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.scheduler import STEP_METADATA
 from state.services import CallContext, Effect, Services, Tool
@@ -143,32 +144,34 @@ class MockModel(BaseChatModel):
     ) -> ChatResult:
         raise NotImplementedError("simulated models are only streamed")
 
-    async def _astream(
+    async def astream(
         self,
-        messages: list[BaseMessage],
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    ) -> AsyncIterator[AIMessageChunk]:
+        """The answer in one piece; which step asks stands in the config, which models are not told further in."""
         wanted = kwargs.get("response_format") or {}
-        schema = wanted.get("json_schema", {}).get("schema") or {"type": "string"}
-        prompt = "\n\n".join(str(message.text) for message in messages)
-        metadata = (run_manager.metadata if run_manager else None) or {}
+        prompt = "\n\n".join(str(message.text) for message in self._convert_input(input).to_messages())
         asked = Asked(
-            path=str(metadata.get(STEP_METADATA, "")),
+            path=str(((config or {}).get("metadata") or {}).get(STEP_METADATA, "")),
             kind="llm",
             name=self.name,
             given=prompt,
-            schema=schema,
+            schema=wanted.get("json_schema", {}).get("schema") or {"type": "string"},
             max_tokens=self.max_tokens,
         )
         value = await self.front.result(asked)
-        text = value if wanted == {} and isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value if not wanted and isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         told, said = tokens_of(prompt), tokens_of(text)
-        about = {"finish_reason": "stop", "model_name": self.name}
-        usage = {"input_tokens": told, "output_tokens": said, "total_tokens": told + said}
-        message = AIMessageChunk(content=text, response_metadata=about, usage_metadata=usage)
-        yield ChatGenerationChunk(message=message)
+        yield AIMessageChunk(
+            content=text,
+            response_metadata={"finish_reason": "stop", "model_name": self.name},
+            usage_metadata={"input_tokens": told, "output_tokens": said, "total_tokens": told + said},
+            chunk_position="last",
+        )
 
 
 @dataclass(slots=True)
