@@ -162,6 +162,7 @@ async def test_lines_in_no_format_are_counted() -> None:
     assert (log["entries"], log["unparsed"]) == (1, 3)
 
 
+@pytest.mark.timeout(900)
 async def test_a_log_of_20_mb_is_read_within_seconds(tmp_path: Path) -> None:
     entry = "2026-11-20 08:00:01,340 ERROR shop.server: GET /products/17 failed after 12 ms for 'ada'\n"
     (tmp_path / "big.log").write_text(entry * (20_000_000 // len(entry)))

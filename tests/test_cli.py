@@ -17,6 +17,8 @@ from typer.testing import CliRunner, Result
 
 from cogwork.cli.root import cli
 
+pytestmark = pytest.mark.timeout(900)
+"""Many processes one after the other, each of seconds on a loaded machine."""
 HOUSE = Path(__file__).resolve().parent.parent
 Cogwork = Callable[..., Result]
 

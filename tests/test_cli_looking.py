@@ -24,6 +24,8 @@ from cogwork.cli.root import cli
 from cogwork.cli.values import coerced
 from cogwork.store.runs import RunSummary
 
+pytestmark = pytest.mark.timeout(900)
+"""Processes that may take seconds each on a loaded machine."""
 HOUSE = Path(__file__).resolve().parent.parent
 Cogwork = Callable[..., Result]
 

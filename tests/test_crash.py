@@ -25,6 +25,8 @@ from graphs.graph import WorkflowGraph
 from state.errors import NotResumable
 from state.services import CallContext
 
+pytestmark = pytest.mark.timeout(900)
+"""Many processes one after the other, each of seconds on a loaded machine."""
 CONFIG: Any = {"configurable": {"thread_id": "crashed"}}
 SPEC = """
 cogwork: v1

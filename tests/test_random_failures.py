@@ -6,6 +6,7 @@ import contextlib
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
@@ -15,6 +16,8 @@ from state.errors import SpecError, WorkflowFailed
 from tests.conftest import Stage, answer
 from tests.test_random_graphs import Case, Died, DyingSaver, cases, costly, ended, ordinary, to_the_end
 
+pytestmark = pytest.mark.timeout(900)
+"""Hundreds of workflows, each run to its end many times."""
 FORKS = 6
 """How many checkpoints of a run's past are run again."""
 

@@ -24,6 +24,8 @@ from tests.conftest import Stage, answer
 T = TypeVar("T")
 Causes: TypeAlias = frozenset[tuple[str, str]]
 FLAGS = ("b0", "b1", "b2")
+pytestmark = pytest.mark.timeout(900)
+"""Hundreds of workflows, each run to its end."""
 ordinary = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 costly = settings(ordinary, max_examples=20, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
