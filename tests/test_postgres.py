@@ -229,3 +229,49 @@ def test_one_saver_serves_any_event_loop_and_thread(saver: PostgresCheckpoints) 
         assert list(many.map(run, range(8))) == [f"{n}!" for n in range(8)]
     assert sorted(saver.threads()) == [f"t{n}" for n in range(8)]
     assert graph.get_state({"configurable": {"thread_id": "t3"}}).values["output"] == "3!"
+
+
+# -- how much is stored ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("R5")
+async def test_large_results_are_stored_once_however_many_checkpoints_hold_them(
+    saver: PostgresCheckpoints, url: str
+) -> None:
+    text = os.urandom(25_000).hex()
+
+    @tool(name="test.pass", effect="read")
+    def passed(value: Any) -> Any:
+        """Give what was given."""
+        return value
+
+    steps = "\n".join(
+        f"  n{i}: {{type: tool, tool: test.pass, args: {{value: '{{{{ {f'n{i - 1}' if i else 'input.x'} }}}}'}}}}"
+        for i in range(20)
+    )
+    spec = f"cogwork: v1\nname: chain\ninput: {{x: string}}\nnodes:\n{steps}\noutput: '{{{{ n19 }}}}'"
+    graph = app(tools=[passed]).compile(spec, checkpointer=saver)
+    await graph.ainvoke({"x": text}, CONFIG)
+
+    def stored() -> int:
+        with psycopg.connect(url) as connection:
+            row = connection.execute(
+                "select (select coalesce(sum(length(blob)), 0) from checkpoint_blobs)"
+                " + (select coalesce(sum(length(blob)), 0) from checkpoint_writes)"
+                " + (select coalesce(sum(length(body)), 0) from cogwork_pieces)"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    before = stored()
+    assert before < 8 * len(text)
+    await saver.acopy_thread("t", "copied")
+    await saver.aprune(["t"])
+    await saver.adelete_thread("copied")
+    assert stored() < before
+    for _ in range(2):
+        state = await graph.aget_state(CONFIG)
+        assert state.values["results"] == {f"n{i}": text for i in range(20)}
+        await saver.acopy_thread("t", "copied")
+        await saver.adelete_thread("t")
+        await saver.acopy_thread("copied", "t")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -24,13 +26,17 @@ from psycopg.rows import DictRow
 from pydantic import SecretStr
 
 from cogwork.store.checkpoints import KEPT_OF_CONFIG, NO_WRITES, WAKING, strict_serde
+from cogwork.store.clock import not_before
 from cogwork.store.postgres_calls import PostgresCalls, PostgresRequests
 from cogwork.store.postgres_database import CONNECTIONS, Database
 from cogwork.store.postgres_owners import PostgresOwners, Proof
+from cogwork.store.postgres_pieces import PostgresPieces, united
 from cogwork.store.postgres_tables import prepare
+from state.errors import Owned
 from state.values import normalise
 
 T = TypeVar("T")
+
 TTL_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 30.0
 TABLES: Final = {
@@ -39,7 +45,7 @@ TABLES: Final = {
     "checkpoint_writes": "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob",
 }
 """What LangGraph keeps of a thread."""
-OURS: Final = ("cogwork_calls", "cogwork_requests")
+OURS: Final = ("cogwork_calls", "cogwork_requests", "cogwork_pieces")
 
 
 class PostgresCheckpoints(PostgresSaver):
@@ -48,8 +54,8 @@ class PostgresCheckpoints(PostgresSaver):
     Every call is repeated while the server is away, for ``patience`` seconds, as each may be: writes replace what stands
     under their keys. Types that are not plain data are never revived. Close it when done.
 
-    LangGraph keeps one copy of a channel per version, and PostgreSQL compresses large ones; beyond that values are not folded
-    into shared pieces as in the SQLite store: ``prune`` and forks of LangGraph's own would not know of the pieces.
+    LangGraph keeps a copy of a channel per version; the channels that grow with a run are folded into pieces that versions
+    share. Versions, and what was seen of them, stay in the checkpoint, as LangGraph's own queries read them there.
 
     Args:
         url: ``postgresql://user:password@host:port/database``; a pooler in between must keep sessions.
@@ -75,6 +81,7 @@ class PostgresCheckpoints(PostgresSaver):
         self._database.open(prepare)
         super().__init__(self._database.pool, serde=strict_serde())
         self._inside = threading.local()
+        self._pieces = PostgresPieces(self.serde)
         self._threads = ThreadPoolExecutor(max_workers=CONNECTIONS, thread_name_prefix="cogwork-checkpoints")
         self.owners = PostgresOwners(self._database, holder=holder, ttl=ttl)
         self._proof: Proof = proof or self.owners
@@ -116,13 +123,27 @@ class PostgresCheckpoints(PostgresSaver):
             with self._database.writing() as cursor:
                 for thread in threads:
                     self._proof.prove(cursor, thread)
-                self._inside.cursor = cursor
-                try:
+                with self._using(cursor):
                     return write()
-                finally:
-                    self._inside.cursor = None
 
         return self._database.surviving(proven)
+
+    def _found(self, read: Callable[[], T]) -> T:
+        """What ``read`` returns, all of it read on one connection."""
+
+        def whole() -> T:
+            with self._database.reading() as cursor, self._using(cursor):
+                return read()
+
+        return self._database.surviving(whole)
+
+    @contextmanager
+    def _using(self, cursor: Cursor[DictRow]) -> Iterator[None]:
+        self._inside.cursor = cursor
+        try:
+            yield
+        finally:
+            self._inside.cursor = None
 
     async def _off_loop(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
@@ -157,6 +178,33 @@ class PostgresCheckpoints(PostgresSaver):
         put = super().put_writes
         self._written([config["configurable"]["thread_id"]], lambda: put(config, writes, task_id, task_path))
 
+    def _dump_blobs(
+        self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
+    ) -> builtins.list[tuple[str, str, str, str, str, bytes | None]]:
+        folded = {channel: self._pieces.folded_blob(thread_id, channel, values[channel]) for channel in versions}
+        self._pieces.keep(self._inside.cursor, thread_id, united(pieces for _, pieces in folded.values()))
+        return [
+            (thread_id, checkpoint_ns, channel, str(version), *folded[channel][0])
+            for channel, version in versions.items()
+        ]
+
+    def _dump_writes(
+        self,
+        thread_id: str,
+        checkpoint_ns: str,
+        checkpoint_id: str,
+        task_id: str,
+        task_path: str,
+        writes: Sequence[tuple[str, Any]],
+    ) -> builtins.list[tuple[str, str, str, str, str, int, str, str, bytes]]:
+        folded = [self._pieces.folded_write(thread_id, channel, value) for channel, value in writes]
+        self._pieces.keep(self._inside.cursor, thread_id, united(pieces for _, pieces in folded))
+        key = (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path)
+        return [
+            (*key, WRITES_IDX_MAP.get(channel, index), channel, *folded[index][0])
+            for index, (channel, _) in enumerate(writes)
+        ]
+
     def delete_thread(self, thread_id: str) -> None:
         """Forget all of a thread, its calls and requests too.
 
@@ -176,6 +224,9 @@ class PostgresCheckpoints(PostgresSaver):
             self._written(sorted(threads), lambda: self._delete_all(threads))
         else:
             self._database.surviving(lambda: prune(thread_ids, strategy=strategy))
+            for thread in threads:
+                with suppress(Owned):  # Whoever works on it may be about to use a piece; the next prune collects it.
+                    self._written([thread], lambda thread=thread: self._pieces.collect(self._inside.cursor, thread))  # type: ignore[misc]
 
     def _delete_all(self, threads: Sequence[str]) -> None:
         with self._cursor() as cursor:
@@ -200,6 +251,11 @@ class PostgresCheckpoints(PostgresSaver):
                         " where thread_id = %s on conflict do nothing",
                         (target, source),
                     )
+                cursor.execute(
+                    "insert into cogwork_pieces (thread, hash, body) select %s::text, hash, body from cogwork_pieces"
+                    " where thread = %s on conflict do nothing",
+                    (target, source),
+                )
 
         self._written([target], copy)
 
@@ -225,7 +281,7 @@ class PostgresCheckpoints(PostgresSaver):
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """``PostgresSaver``'s, repeated while the server is away."""
         get = super().get_tuple
-        return self._database.surviving(lambda: get(config))
+        return self._found(lambda: get(config))
 
     def list(
         self,
@@ -237,7 +293,12 @@ class PostgresCheckpoints(PostgresSaver):
     ) -> Iterator[CheckpointTuple]:
         """``PostgresSaver``'s, read whole before the first is given."""
         find = super().list
-        return iter(self._database.surviving(lambda: [*find(config, filter=filter, before=before, limit=limit)]))
+        return iter(self._found(lambda: [*find(config, filter=filter, before=before, limit=limit)]))
+
+    def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
+        found = super()._load_checkpoint_tuple(self._pieces.unfolded(self._inside.cursor, value))
+        not_before(found.checkpoint["id"])
+        return found
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

@@ -15,7 +15,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from cogwork.store.checkpoints import StoreError
+from cogwork.store.errors import StoreError
 
 T = TypeVar("T")
 CONNECTIONS: Final = 8

@@ -21,6 +21,10 @@ OURS: Final = (
         body text not null, primary key (thread, run, key))""",
     """create table if not exists cogwork_requests (
         thread text primary key, id text not null, kind text not null, body text not null)""",
+    """create table if not exists cogwork_pieces (
+        thread text not null, hash bytea not null, body bytea not null, primary key (thread, hash))""",
+    # They are compressed already.
+    "alter table cogwork_pieces alter column body set storage external",
     "create table if not exists cogwork_tables (version integer primary key)",
     f"insert into cogwork_tables values ({VERSION}) on conflict do nothing",
 )
