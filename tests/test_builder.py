@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphs.language.builder import Builder, block, workflow
+from graphs.language.dump import to_yaml
 from graphs.language.load import load
 from graphs.language.spec import Agent, Fallback, Limits
 from nodes.base import AtLeast, Then, Undo
@@ -140,3 +141,31 @@ def test_two_steps_of_one_name_are_refused() -> None:
         workflow("n").transform("a", 1).transform("a", 2).build()
 
     assert [p.code for p in caught.value.problems] == ["duplicate_key"]
+
+
+def test_every_policy_of_a_step_can_be_said_in_python() -> None:
+    spec = (
+        workflow("policies", limits=Limits(max_tokens=500))
+        .tool("near", "map.find", effect="read", cache="1h", total_timeout="1m", timeout="20s")
+        .tool("far", "map.find", fallback=[Fallback(node="none")])
+        .transform("none", {"found": False})
+        .transform("first", "{{ near?.at | default: far?.at }}", join="any", cancel_rest=True)
+        .tool("book", "desk.book", {"at": "{{ first }}"}, idempotent=True, undo={"tool": "desk.cancel"})
+        .on_failure(block().tool("tell", "chat.say"))
+        .finally_(block().tool("clean", "fs.clean"))
+        .spec()
+    )
+    written = """
+name: policies
+limits: {max_tokens: 500}
+nodes:
+  near: {type: tool, tool: map.find, effect: read, cache: 1h, timeout: 20s, total_timeout: 1m}
+  far: {type: tool, tool: map.find, fallback: [{node: none}]}
+  none: {type: transform, set: {found: false}}
+  first: {type: transform, set: "{{ near?.at | default: far?.at }}", join: any, cancel_rest: true}
+  book: {type: tool, tool: desk.book, args: {at: "{{ first }}"}, idempotent: true, undo: {tool: desk.cancel}}
+on_failure: {nodes: {tell: {type: tool, tool: chat.say}}}
+finally: {nodes: {clean: {type: tool, tool: fs.clean}}}
+"""
+    assert spec == load(written).spec
+    assert load(to_yaml(spec)).spec == spec

@@ -9,6 +9,7 @@ import pytest
 
 from graphs.language.load import Workflow, load, load_all
 from graphs.language.spec import ConditionNode, LlmNode, ToolNode
+from nodes.base import Undo
 from state.errors import SpecError
 from state.problems import Problem
 
@@ -132,6 +133,49 @@ def test_retries_count_what_comes_after_the_first_attempt() -> None:
     assert [node.retry and node.retry.max_attempts for node in spec.nodes.values()] == [None, 2, 1]  # type: ignore[union-attr]
 
 
+@pytest.mark.req("T4")
+def test_a_fallback_step_of_a_template_runs_only_in_place_of_the_step_that_it_serves() -> None:
+    nodes = load(
+        template({}, {"fallback": "c", "depends_on": ["a"]}, {"depends_on": ["a", "b"]}, {"depends_on": ["b", "c"]})
+    ).spec.nodes
+
+    assert {name: node.depends_on for name, node in nodes.items()} == {"a": [], "b": ["a"], "c": ["a"], "d": ["b"]}
+    assert isinstance(nodes["b"], ToolNode) and [each.node for each in nodes["b"].fallback] == ["c"]
+
+
+@pytest.mark.req("T4")
+@pytest.mark.parametrize(
+    "compensation",
+    [
+        "undo_it",
+        {"step_id": "undo_it"},
+        {"tool_name": "back", "parameters": {"id": "{{a.id}}", "of": "{{project}}"}},
+        {"tool": "back", "args": {"id": "{{a.id}}", "of": "{{project}}"}},
+    ],
+)
+def test_a_compensation_is_a_step_of_the_template_or_a_tool_with_its_parameters(compensation: Any) -> None:
+    taking_back = {"step_id": "undo_it", "tool_name": "back", "depends_on": ["a"]}
+    steps = [{"compensation": compensation}]
+    if "tool" not in str(compensation):
+        steps.append({**taking_back, "parameters": {"id": "{{a.id}}", "of": "{{project}}"}})
+    spec = load(template(*steps)).spec
+    node = spec.nodes["a"]
+
+    assert isinstance(node, ToolNode) and list(spec.nodes) == ["a"]
+    assert node.undo == Undo(tool="back", args={"id": "{{a.id}}", "of": "{{input.project}}"})
+
+
+@pytest.mark.req("T4")
+def test_the_result_that_a_compensation_calls_output_is_that_of_its_own_step() -> None:
+    node = load(template({"compensation": {"tool_name": "back", "parameters": {"id": "{{output.id}}"}}})).spec.nodes[
+        "a"
+    ]
+    other = load(template({"compensation": "back"})).spec.nodes["a"]
+
+    assert isinstance(node, ToolNode) and node.undo == Undo(tool="back", args={"id": "{{output.id}}"})
+    assert isinstance(other, ToolNode) and other.undo == Undo(tool="back")
+
+
 def test_what_cannot_be_carried_is_a_warning_and_what_is_misspelt_an_error() -> None:
     workflow = load(
         template({"priority": 3, "retry": {"max_retries": 1, "retryable_errors": ["OddError"]}}, owner="me")
@@ -174,6 +218,22 @@ def graph(edges: list[dict[str, Any]], *names: str, **more: Any) -> dict[str, An
     """A graph definition of transforms."""
     nodes = {name: {"type": "transform", "configuration": {"set": name}} for name in names}
     return {"name": "g", "nodes": nodes, "edges": edges, **more}
+
+
+@pytest.mark.req("X4")
+def test_a_fallback_of_a_graph_node_is_a_model_or_another_node() -> None:
+    def fallbacks(type: str, **configuration: Any) -> list[dict[str, Any]]:
+        nodes = {
+            "a": {"type": type, "configuration": configuration},
+            "b": {"type": "tool", "configuration": {"tool": "t"}},
+        }
+        node = load({"name": "n", "nodes": nodes, "edges": []}).spec.nodes["a"]
+        assert isinstance(node, LlmNode | ToolNode)
+        return [each.model_dump(exclude_none=True) for each in node.fallback]
+
+    assert fallbacks("llm", prompt="Say one.", fallback=["x:small", "b"]) == [{"model": "x:small"}, {"node": "b"}]
+    assert fallbacks("tool", tool="t", fallback="b") == [{"node": "b"}]
+    assert fallbacks("tool", tool="t", fallback={"tool": "u"}) == [{"tool": "u"}]
 
 
 @pytest.mark.req("X4")

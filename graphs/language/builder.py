@@ -24,6 +24,7 @@ from nodes.base import AtLeast, Condition, Then, Undo
 from nodes.condition import Case, Targets
 from state.errors import SpecError
 from state.problems import Problem
+from state.services import Effect
 from state.values import Json, Schema
 
 Time: TypeAlias = str | float
@@ -41,6 +42,7 @@ class StepFields(TypedDict, total=False):
     depends_on: str | list[str]
     when: Condition
     join: Literal["default", "all", "any", "always"] | AtLeast | Raw
+    cancel_rest: bool
     on_error: Literal["fail", "skip"] | Then | Raw
     metadata: Mapping[str, Json]
 
@@ -50,6 +52,7 @@ class NodeFields(StepFields, total=False):
 
     retry: Retry | Raw
     timeout: Time
+    total_timeout: Time
     fallback: Sequence[Fallback | Raw]
     undo: Undo | Raw
     cache: Time
@@ -68,6 +71,13 @@ class LlmFields(NodeFields, total=False):
     max_tokens: int
     stop: list[str]
     history: bool
+
+
+class ToolFields(NodeFields, total=False):
+    """What a tool node may have besides."""
+
+    effect: Effect
+    idempotent: bool
 
 
 class WorkflowFields(TypedDict, total=False):
@@ -101,7 +111,7 @@ class Block:
         args: Mapping[str, Json] | None = None,
         *,
         output: Fields | None = None,
-        **fields: Unpack[NodeFields],
+        **fields: Unpack[ToolFields],
     ) -> Self:
         """Call a tool."""
         return self._with(name, {"type": "tool", "tool": tool, "args": args, "output": output, **fields})

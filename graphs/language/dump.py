@@ -19,8 +19,11 @@ from state.values import Json
 _ALWAYS: Final = frozenset({"cogwork", "type"})
 _FIRST: Final = ("cogwork", "name", "version", "type", "description")
 _LAST: Final = (
+    "effect",
+    "idempotent",
     "retry",
     "timeout",
+    "total_timeout",
     "fallback",
     "undo",
     "on_error",

@@ -91,8 +91,18 @@ def _common(configuration: Entry, node: Target) -> None:
     retry(configuration.entry("retry", "retry_policy", "retryPolicy"), node)
     node.copy("timeout", configuration.pick("timeout", "timeout_seconds", "timeoutSeconds"))
     node.copy("cache", configuration.pick("cache"))
-    node.copy("fallback", configuration.pick("fallback"))
+    if fallback := configuration.pick("fallback"):
+        listed = fallback.value if isinstance(fallback.value, list) else [fallback.value]
+        node.put("fallback", [_fallback(item, node.value.get("type")) for item in listed], fallback.pointer)
+    node.copy("undo", configuration.pick("undo", "compensation"))
     node.copy("on_error", configuration.pick("on_error", "onError"))
+
+
+def _fallback(raw: Json, kind: Json) -> Json:
+    """A fallback that is a mere name: a model for an llm node where it is written as one, else a node of the graph."""
+    if not isinstance(raw, str):
+        return raw
+    return {"model": raw} if kind == "llm" and ":" in raw else {"node": raw}
 
 
 def _schemas(kind: str, entry: Entry, node: Target, change: Change) -> None:

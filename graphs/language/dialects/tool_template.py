@@ -3,8 +3,8 @@
 A step becomes a tool node of the same name. A variable that no step bears becomes a field of the input: required, or
 with the default null where every use brings a default of its own. ``retry_count: n`` and ``max_retries: n`` become
 ``max_attempts: n + 1``. A bare ``<step>.success`` becomes ``steps.<step>.success``, with a warning, unless the tool is
-known to return a field of that name. ``fallback`` may name a step or a tool; ``on_failure: skip | abort`` becomes
-``on_error``; ``compensation`` becomes ``undo``.
+known to return a field of that name. ``fallback`` may name a step, which then runs in no other case, or a tool;
+``on_failure: skip | abort`` becomes ``on_error``; ``compensation`` becomes ``undo``, and a step that it names is nothing else.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def translate(draft: Draft, top: Entry, tools: Tools | None = None) -> None:
     nodes = target.below("nodes", f"{top.pointer}/steps")
     for step in steps:
         _step(step, nodes, called, inputs, tools)
+    _take_back(nodes.value)
+    _stand_in(nodes.value)
     inputs.declare(draft, top.pick("input", "inputs", "variables"))
     target.copy("parallel_groups", top.pick("parallel_groups"))
     target.copy("output", _rewritten(top.pick("output"), _change(top, called, inputs, tools)))
@@ -101,7 +103,47 @@ def _failure(step: Entry, node: Target, change: Change) -> None:
         listed = fallback.value if isinstance(fallback.value, list) else [fallback.value]
         node.put("fallback", [_fallback(item, change, fallback.pointer) for item in listed], fallback.pointer)
     if undo := step.pick("compensation", "compensate", "undo", "compensating_action"):
-        node.put("undo", _fallback(undo.value, change, undo.pointer), undo.pointer)
+        node.put("undo", _fallback(undo.value, _of_itself(change), undo.pointer), undo.pointer)
+
+
+def _of_itself(change: Change) -> Change:
+    """``output`` stays what it is in an undo: the result of the step that is taken back."""
+    return lambda reference, text, pointer: None if reference.root == "output" else change(reference, text, pointer)
+
+
+def _take_back(nodes: dict[str, Json]) -> None:
+    """An undo that names a step calls that step's tool, and the step runs in no other case; another name is a tool's."""
+    named: set[str] = set()
+    for node in nodes.values():
+        undo = node.get("undo")
+        name = undo.pop("node", None) if isinstance(undo, dict) else None
+        if isinstance(name, str):
+            named |= {name} & nodes.keys()
+            other = nodes.get(name, {"tool": name})
+            node["undo"] = {**{key: other[key] for key in ("tool", "args", "retry", "timeout") if key in other}, **undo}
+    for name in named:
+        del nodes[name]
+        _forget(nodes, name)
+
+
+def _stand_in(nodes: dict[str, Json]) -> None:
+    """A step that serves as a fallback waits for no failure and nobody waits for it: it runs inside the step that it serves."""
+    for name, node in nodes.items():
+        for fallback in node.get("fallback", ()):
+            served = fallback.get("node") if isinstance(fallback, dict) else None
+            if isinstance(served, str) and served in nodes and served != name:
+                _forget(nodes, served)
+                _forget({served: nodes[served]}, name)
+
+
+def _forget(nodes: dict[str, Json], name: str) -> None:
+    """Take a name out of what the steps wait for."""
+    for node in nodes.values():
+        waits = node.get("depends_on")
+        if waits == name:
+            del node["depends_on"]
+        elif isinstance(waits, list) and name in waits:
+            node["depends_on"] = [other for other in waits if other != name]
 
 
 def _fallback(raw: Json, change: Change, pointer: str) -> Json:
