@@ -134,7 +134,8 @@ def test_only_the_owner_may_read_the_file_and_its_journal(tmp_path: Path, umask:
     try:
         with SqliteCheckpoints(tmp_path / "new" / "c.sqlite") as saver:
             graph(CHAIN, saver).invoke({}, CONFIG)
-            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
+            files = [path for path in (tmp_path / "new").iterdir() if path.is_file()]
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in files}
     finally:
         os.umask(before)
     assert modes == {"c.sqlite": 0o600, "c.sqlite-wal": 0o600, "c.sqlite-shm": 0o600}
@@ -174,17 +175,25 @@ def test_bytes_that_name_a_function_call_nothing(tmp_path: Path, kind: int) -> N
             assert not mark.exists()
 
 
-def test_a_crafted_checkpoint_gives_plain_data_and_runs_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_crafted_checkpoint_gives_plain_data_and_runs_nothing(tmp_path: Path, folded: bool) -> None:
     path, mark = tmp_path / "c.sqlite", tmp_path / "mark"
     with SqliteCheckpoints(path) as saver:
         graph(CHAIN, saver).invoke({}, CONFIG)
         kind, blob = saver.conn.execute("SELECT type, checkpoint FROM checkpoints ORDER BY 1 DESC LIMIT 1").fetchone()
-        checkpoint = ormsgpack.unpackb(blob, ext_hook=lambda code, data: ormsgpack.Ext(code, data))
+        before, _, outline = blob.partition(b"\0")
+        checkpoint = ormsgpack.unpackb(outline, ext_hook=lambda code, data: ormsgpack.Ext(code, data))
         evil = ormsgpack.Ext(0, ormsgpack.packb(("posix", "system", f"touch {mark}")))
-        checkpoint["channel_values"]["output"] = evil
-        saver.conn.execute("UPDATE checkpoints SET checkpoint = ?", (ormsgpack.packb(checkpoint),))
+        checkpoint["channel_values"]["output"] = ["v", evil]
+        if not folded:
+            whole = strict_serde().dumps_typed(saver.get_tuple(CONFIG).checkpoint)[1]
+            checkpoint = ormsgpack.unpackb(whole, ext_hook=lambda code, data: ormsgpack.Ext(code, data))
+            checkpoint["channel_values"]["output"] = evil
+        crafted = b"msgpack\0" * folded + ormsgpack.packb(checkpoint)
+        values = ("folded" if folded else "msgpack", crafted)
+        saver.conn.execute("UPDATE checkpoints SET type = ?, checkpoint = ?", values)
         saver.conn.commit()
-        assert kind == "msgpack"
+        assert (kind, before) == ("folded", b"msgpack")
     with SqliteCheckpoints(path) as saver:
         state = graph(CHAIN, saver).get_state(CONFIG)
     assert not mark.exists()

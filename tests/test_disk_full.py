@@ -1,5 +1,6 @@
 """A disk without room: the run stops with a clear error and goes on when there is room again."""
 
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def test_a_full_disk_stops_the_run_and_loses_no_finished_step(tmp_path: Path) ->
     def work(n: int) -> str:
         """Count the call and return what takes room."""
         calls[n] += 1
-        return "x" * 8_000
+        return random.Random(n).randbytes(8_000).hex()
 
     nodes = {f"n{i}": {"type": "tool", "tool": "work", "args": {"n": i}} for i in range(STEPS)}
     for i in range(1, STEPS):
@@ -37,3 +38,4 @@ def test_a_full_disk_stops_the_run_and_loses_no_finished_step(tmp_path: Path) ->
         assert graph.invoke(None, THREAD)["run"]["status"] == "completed"
     assert len(calls) == STEPS
     assert sum(calls.values()) <= STEPS + 1
+    assert all(count == 1 for step, count in calls.items() if f"n{step}" in done)

@@ -1,44 +1,58 @@
-"""Checkpoints in one SQLite file: LangGraph's saver, made safe for untrusted bytes, busy files and any event loop."""
+"""Checkpoints in one SQLite file: LangGraph's saver, made small, and safe for untrusted bytes, busy files and any event loop."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.utils import search_where
 
+from cogwork.store import maintenance
+from cogwork.store.calls import SqliteCalls
+from cogwork.store.clock import not_before
+from cogwork.store.database import Database, removals, unusable
+from cogwork.store.errors import StoreError
+from cogwork.store.folding import Folding
 from cogwork.store.grouping import Grouping
-from state.errors import CogworkError
+from cogwork.store.outlines import Folded, strict_serde
+from cogwork.store.owners import Owners
+from cogwork.store.pieces import Reader
+from cogwork.store.requests import SqliteRequests
+from cogwork.store.unfolding import unfolded_checkpoint, unfolded_value
 
-T = TypeVar("T")
+__all__ = ["KEPT_OF_CONFIG", "NO_WRITES", "WAKING", "SqliteCheckpoints", "StoreError", "strict_serde"]
+
 NO_WRITES, WAKING = "__no_writes__", "branch:to:"
 """LangGraph's channels of a task that wrote nothing, and of the nodes to call next."""
-BUSY_SECONDS = 30.0
-"""How long a write waits for another process that holds the file."""
 KEPT_OF_CONFIG = frozenset({"thread_id", "checkpoint_ns", "checkpoint_id", "run_id", "assistant_id", "graph_id"})
 """What of a caller's ``configurable`` may stand in the file; LangGraph would write all of it, keys and passwords too."""
-COLUMNS = ("thread_id", "checkpoint_ns", "checkpoint_id", "parent_checkpoint_id", "type", "checkpoint", "metadata")
-"""What LangGraph keeps of a checkpoint; a table of that name without them is somebody else's."""
-
-
-class StoreError(CogworkError):
-    """The checkpoint file cannot be used: what happened to which file, and what to do."""
+AT_ONCE: Final = 16
+"""How many checkpoints of a history are read in one go off the event loop."""
+PRUNING: Final = ("keep_latest", "delete", "delete_all")
 
 
 class SqliteCheckpoints(SqliteSaver):
     """LangGraph's ``SqliteSaver`` on a file of mode 0600, usable from any thread and event loop.
 
     The async methods run the sync ones on one thread of its own, so that no event loop is blocked or bound. Types that are
-    not plain data are never revived from the file.
+    not plain data are never revived from the file. A checkpoint takes the room of what is new in it: what it shares with
+    others of its thread is kept once. Beside the checkpoints stand the calls of runs and the requests to them; who works on
+    which thread is told by locks in the folder ``<file>.owners``.
 
     Args:
         path: the database file; created, with its folder, if it is not there.
@@ -50,26 +64,29 @@ class SqliteCheckpoints(SqliteSaver):
 
     def __init__(self, path: str | os.PathLike[str], *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> None:
         self.path = Path(path)
-        super().__init__(_connected(self.path, synchronous), serde=strict_serde())
+        self._database = Database(self.path, synchronous)
+        serde = strict_serde()
+        super().__init__(self._database.connection, serde=serde)
+        self.lock = self._database.lock
         try:
             self.setup()
-            self.conn.execute(f"SELECT {', '.join(COLUMNS)} FROM checkpoints LIMIT 0")
         except sqlite3.DatabaseError as err:
             self.conn.close()
-            raise _unusable(self.path, err) from err
+            raise unusable(self.path, err) from err
+        self._database.prepare()
+        self._folding = Folding(serde)
+        self._database.on_failure = self._folding.forget
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cogwork-checkpoints")
-        self._grouping = Grouping(self._thread, super().cursor)
-
-    @property
-    def where(self) -> str:
-        """The file, for messages."""
-        return str(self.path)
+        self._grouping = Grouping(self._thread, self._database.transaction)
+        self.calls = SqliteCalls(self._database, self._grouping, self._folding, serde)
+        self.requests = SqliteRequests(self._database, self._grouping)
+        self.owners = Owners(self.path.with_name(f"{self.path.name}.owners"))
 
     def close(self) -> None:
         """Finish what is being written and close the file."""
+        self.requests.shutdown()
         self._thread.shutdown(wait=True)
-        with self.lock:
-            self.conn.close()
+        self._database.close()
 
     def __enter__(self) -> SqliteCheckpoints:
         return self
@@ -79,13 +96,86 @@ class SqliteCheckpoints(SqliteSaver):
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
-        """A cursor; within a group of writes its transaction is the group's."""
-        if not self._grouping.open:
-            with super().cursor(transaction) as cursor:
-                yield cursor
-            return
-        with closing(self.conn.cursor()) as cursor:
+        """A cursor in a transaction, which is that of the group or block around it if there is one."""
+        with self._database.transaction() if transaction else self._database.reading() as cursor:
             yield cursor
+
+    # -- reading -----------------------------------------------------------------------------------------------------------
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """``SqliteSaver``'s, unfolded; checkpoints that are made after it are later than all of the thread.
+
+        Raises:
+            StoreError: a part of it is missing or was altered, or SQLite failed.
+        """
+        return self._found(config, self._reader(str(config["configurable"]["thread_id"])))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """``SqliteSaver``'s, unfolded; the caller may call the saver meanwhile.
+
+        Raises:
+            StoreError: a part of one is missing or was altered, or SQLite failed.
+        """
+        readers: dict[str, Reader] = {}
+        for key in self._keys(config, filter, before, limit):
+            yield from self._several([key], readers)
+
+    # What LangGraph does with SQL of its own would miss what is folded.
+    get_delta_channel_history = BaseCheckpointSaver.get_delta_channel_history
+
+    def _reader(self, thread: str) -> Reader:
+        return Reader(self.serde, partial(self._database.pieces, thread))
+
+    def _found(self, config: RunnableConfig, reader: Reader) -> CheckpointTuple | None:
+        thread = str(config["configurable"]["thread_id"])
+        with self._database.naming(thread), self._database.reading() as cursor:
+            found = super().get_tuple(config)
+            if found is None:
+                return None
+            latest = "SELECT MAX(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
+            cursor.execute(latest, (thread, config["configurable"].get("checkpoint_ns", "")))
+            not_before(cursor.fetchone()[0])
+            return self._unfolded(found, reader)
+
+    def _unfolded(self, found: CheckpointTuple, reader: Reader) -> CheckpointTuple:
+        checkpoint: Any = found.checkpoint
+        if isinstance(checkpoint, Folded):
+            checkpoint = unfolded_checkpoint(self.serde, checkpoint.data, reader)
+        writes = [
+            (task, channel, unfolded_value(self.serde, value.data, reader) if isinstance(value, Folded) else value)
+            for task, channel, value in found.pending_writes or ()
+        ]
+        return found._replace(checkpoint=checkpoint, pending_writes=writes)
+
+    def _keys(
+        self,
+        config: RunnableConfig | None,
+        filter: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Sequence[tuple[str, str, str]]:
+        where, values = search_where(config, filter, before)
+        query = f"SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints {where} ORDER BY checkpoint_id DESC"
+        with self._database.reading() as cursor:
+            return cursor.execute(f"{query} LIMIT ?", (*values, -1 if limit is None else limit)).fetchall()
+
+    def _several(self, keys: Sequence[tuple[str, str, str]], readers: dict[str, Reader]) -> Sequence[CheckpointTuple]:
+        """The checkpoints, but for those that have been removed since."""
+        found = []
+        for thread, namespace, checkpoint in keys:
+            where = {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint}
+            reader = readers.setdefault(thread, self._reader(thread))
+            found.append(self._found({"configurable": where}, reader))
+        return [each for each in found if each is not None]
+
+    # -- writing -----------------------------------------------------------------------------------------------------------
 
     def put(
         self,
@@ -94,27 +184,99 @@ class SqliteCheckpoints(SqliteSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """``SqliteSaver``'s, with nothing in the metadata that the caller configured for other purposes."""
+        """``SqliteSaver``'s, folded, with nothing in the metadata that the caller configured for other purposes.
+
+        Raises:
+            StoreError: SQLite failed.
+        """
         kept = {key: value for key, value in config["configurable"].items() if key in KEPT_OF_CONFIG}
-        return super().put({**config, "configurable": kept}, checkpoint, metadata, new_versions)
+        thread, namespace = str(kept["thread_id"]), kept.setdefault("checkpoint_ns", "")
+        with self._database.transaction() as cursor:
+            self._folding.renew(removals(cursor))
+            data, pieces = self._folding.checkpoint(thread, namespace, checkpoint)
+            self._database.keep_pieces(thread, pieces)
+            outline: Any = Folded(data, id=checkpoint["id"])
+            return super().put({**config, "configurable": kept}, outline, metadata, new_versions)
 
-    async def _off_loop(self, call: Callable[[], T]) -> T:
-        with self._naming():
-            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """``SqliteSaver``'s, with large values folded.
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Say of which file a failure of SQLite speaks, and what to do."""
-        try:
-            yield
-        except sqlite3.Error as err:
-            raise StoreError(
-                f"The checkpoint file {self.path} failed: {err}. What it holds is not lost: mend that, then resume the run"
-            ) from err
+        Raises:
+            StoreError: SQLite failed.
+        """
+        thread, namespace = str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
+        with self._database.transaction() as cursor:
+            self._folding.renew(removals(cursor))
+            small = [(channel, self._small(thread, namespace, value)) for channel, value in writes]
+            super().put_writes(config, small, task_id, task_path)
+
+    def _small(self, thread: str, namespace: str, value: Any) -> Any:
+        folded = self._folding.value(thread, namespace, value)
+        if folded is None:
+            return value
+        self._database.keep_pieces(thread, folded[1])
+        return Folded(folded[0])
+
+    # -- maintenance -------------------------------------------------------------------------------------------------------
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Remove all that the file holds of the thread: checkpoints, calls and requests."""
+        with self._database.transaction() as cursor:
+            maintenance.delete_thread(cursor, str(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Forget all that these runs of LangGraph's server wrote; what their threads held before stays."""
+        with self._database.transaction() as cursor:
+            for thread in maintenance.delete_runs(cursor, map(str, run_ids)):
+                maintenance.sweep(cursor, self._database, thread, self.serde)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Give the target all checkpoints and calls of the source."""
+        with self._database.transaction() as cursor:
+            maintenance.copy_thread(cursor, str(source_thread_id), str(target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Remove all of the threads (``delete``), or all but the latest checkpoint of each namespace (``keep_latest``).
+
+        Raises:
+            ValueError: there is no such strategy.
+            NotImplementedError: ``keep_latest`` of a thread that uses LangGraph's ``DeltaChannel``; nothing is removed.
+        """
+        if isinstance(thread_ids, str):
+            raise TypeError("thread_ids is a sequence of thread ids, not one of them")
+        if strategy not in PRUNING:
+            raise ValueError(f"There is no strategy {strategy!r} to prune by: use keep_latest or delete")
+        with self._database.transaction() as cursor:
+            for thread in map(str, thread_ids):
+                if strategy == "keep_latest":
+                    self._keep_latest(cursor, thread)
+                else:
+                    maintenance.delete_thread(cursor, thread)
+
+    def _keep_latest(self, cursor: sqlite3.Cursor, thread: str) -> None:
+        maintenance.keep_latest(cursor, thread)
+        found = self._found({"configurable": {"thread_id": thread, "checkpoint_ns": ""}}, self._reader(thread))
+        run = found.checkpoint["channel_values"].get("run") if found is not None else None
+        if isinstance(run, dict) and isinstance(run.get("id"), str):
+            maintenance.delete_calls(cursor, thread, but=run["id"])
+        maintenance.sweep(cursor, self._database, thread, self.serde)
+
+    def threads(self) -> Iterator[str]:
+        """The ids of all threads, the latest first."""
+        with self._database.reading() as cursor:
+            cursor.execute(
+                "SELECT thread_id FROM checkpoints WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY MAX(checkpoint_id) DESC"
+            )
+            found = [row[0] for row in cursor.fetchall()]
+        return iter(found)
+
+    # -- the same, off the event loop --------------------------------------------------------------------------------------
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """``get_tuple``, off the event loop."""
-        return await self._off_loop(lambda: self.get_tuple(config))
+        return await self._grouping.apart(lambda: self.get_tuple(config))
 
     async def alist(
         self,
@@ -124,10 +286,12 @@ class SqliteCheckpoints(SqliteSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """``list``, off the event loop; read whole before the first is given, so that the caller may call the saver."""
-        found = await self._off_loop(lambda: list(self.list(config, filter=filter, before=before, limit=limit)))
-        for checkpoint in found:
-            yield checkpoint
+        """``list``, off the event loop."""
+        keys = await self._grouping.apart(lambda: self._keys(config, filter, before, limit))
+        readers: dict[str, Reader] = {}
+        for start in range(0, len(keys), AT_ONCE):
+            for found in await self._grouping.apart(partial(self._several, keys[start : start + AT_ONCE], readers)):
+                yield found
 
     async def aput(
         self,
@@ -137,8 +301,7 @@ class SqliteCheckpoints(SqliteSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """``put``, off the event loop."""
-        with self._naming():
-            return await self._grouping.run(lambda: self.put(config, checkpoint, metadata, new_versions))
+        return await self._grouping.run(lambda: self.put(config, checkpoint, metadata, new_versions))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -146,55 +309,20 @@ class SqliteCheckpoints(SqliteSaver):
         """``put_writes``, off the event loop; what only wakes nodes is not kept, as a task that is repeated wakes the same."""
         if all(channel == NO_WRITES or channel.startswith(WAKING) for channel, _ in writes):
             return
-        with self._naming():
-            await self._grouping.run(lambda: self.put_writes(config, writes, task_id, task_path))
+        await self._grouping.run(lambda: self.put_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """``delete_thread``, off the event loop."""
-        await self._off_loop(lambda: self.delete_thread(thread_id))
-
-    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Forget all that these runs of LangGraph's server wrote; what their threads held before stays."""
-        wanted = "SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE json_extract(metadata, '$.run_id') = ?"
-        with self.cursor() as cursor:
-            for run_id in map(str, run_ids):
-                cursor.execute(
-                    f"DELETE FROM writes WHERE (thread_id, checkpoint_ns, checkpoint_id) IN ({wanted})", (run_id,)
-                )
-                cursor.execute("DELETE FROM checkpoints WHERE json_extract(metadata, '$.run_id') = ?", (run_id,))
+        await self._grouping.apart(lambda: self.delete_thread(thread_id))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """``delete_for_runs``, off the event loop."""
-        await self._off_loop(lambda: self.delete_for_runs(run_ids))
+        await self._grouping.apart(lambda: self.delete_for_runs(run_ids))
 
-    def threads(self) -> Iterator[str]:
-        """The ids of all threads, the latest first."""
-        with self.cursor(transaction=False) as cursor:
-            cursor.execute(
-                "SELECT thread_id FROM checkpoints WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY MAX(checkpoint_id) DESC"
-            )
-            found = [row[0] for row in cursor.fetchall()]
-        return iter(found)
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """``copy_thread``, off the event loop."""
+        await self._grouping.apart(lambda: self.copy_thread(source_thread_id, target_thread_id))
 
-
-def strict_serde() -> JsonPlusSerializer:
-    """A serialiser that revives plain data and LangChain's messages, and nothing else."""
-    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None, allowed_json_modules=None)
-
-
-def _connected(path: Path, synchronous: str) -> sqlite3.Connection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        os.chmod(path, 0o600)
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={synchronous}")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except (sqlite3.DatabaseError, OSError) as err:
-        raise _unusable(path, err) from err
-    return connection
-
-
-def _unusable(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"The checkpoint file {path} cannot be used: {error}. Name another one, or move it away.")
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """``prune``, off the event loop."""
+        await self._grouping.apart(lambda: self.prune(thread_ids, strategy=strategy))

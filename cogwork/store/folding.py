@@ -20,7 +20,7 @@ LARGE: Final = 1024
 SHAPES: Final = 128
 """Threads whose last checkpoint is remembered; others are folded anew, which costs time but no room."""
 KNOWN_VALUES: Final = 16
-ATOMS: Final = (bool, int, float, type(None))
+ATOMS: Final = frozenset({bool, int, float, type(None)})
 
 Body: TypeAlias = list[Any]
 """``[entries, [[position, name], ...]]``: a dict or list, and which of its values are pieces; those stand there as None."""
@@ -57,10 +57,17 @@ class Folding:
     def __init__(self, serde: SerializerProtocol) -> None:
         self._serde = serde
         self._shapes: OrderedDict[tuple[str, str], _Shape] = OrderedDict()
+        self._removals = 0
 
     def forget(self) -> None:
         """Take nothing for written."""
         self._shapes.clear()
+
+    def renew(self, removals: int) -> None:
+        """Take nothing for written if pieces were removed since, which this number tells by being another."""
+        if removals != self._removals:
+            self._removals = removals
+            self.forget()
 
     def checkpoint(self, thread: str, namespace: str, checkpoint: Mapping[str, Any]) -> tuple[bytes, Pieces]:
         """The outline to keep in the checkpoint's place, and the pieces that must be there with it."""
@@ -126,12 +133,14 @@ class _Fold:
         same: Callable[[Any, Any], bool] = is_,
     ) -> Body:
         """The entries, with pieces for large values; what ``known`` has at the same place is not looked at again."""
-        before = dict(known.body[1]) if known is not None else {}
         refs: list[list[Any]] = []
-        for at, value in enumerate(values):
-            seen = known is not None and at < len(known.values) and same(known.values[at], value)
-            name = before.get(at) if seen else self._large(value)
-            if name is not None:
+        fresh: Iterable[int] = range(len(values))
+        if known is not None:
+            stays = list(map(same, known.values, values))
+            refs = [ref for ref in known.body[1] if ref[0] < len(stays) and stays[ref[0]]]
+            fresh = (at for at in fresh if at >= len(stays) or not stays[at])
+        for at in fresh:
+            if (name := self._large(values[at])) is not None:
                 refs.append([at, name])
         if refs:
             values = list(values)
@@ -191,7 +200,8 @@ class _Fold:
 
     def _large(self, value: Any) -> Name | None:
         """The piece of a large value; None where it is small."""
-        if isinstance(value, ATOMS) or (type(value) is str and len(value) < LARGE // 4):
+        kind = type(value)
+        if kind in ATOMS or (kind is str and len(value) < LARGE // 4):
             return None
         large = self._shape.large
         if (known := large.get(id(value))) is not None and known[0] is value:
