@@ -11,15 +11,21 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.durable import durable
 from benchmarks.figures import Table, report, show
 from benchmarks.language import language
 from benchmarks.makespan import makespan
 from benchmarks.overhead import overhead
+from benchmarks.pausing import pausing
 from benchmarks.settings import Settings, quick
+from benchmarks.storage import storage
 
 BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "language": language,
     "overhead": overhead,
+    "storage": storage,
+    "durable": durable,
+    "pausing": pausing,
     "makespan": makespan,
 }
 WIDTH = 160

@@ -22,7 +22,11 @@ class Settings:
     repetitions: int = 40
     """Of the overhead figures."""
     size: int = 100
-    """Nodes of the overhead graphs; those of the language's big workflow are ten times as many."""
+    """Nodes of the overhead graphs; those of the language's big workflow, and of the long chain that is kept, are ten times
+    as many."""
+    pauses: int = 20
+    """Of a node that takes ``pause_seconds``."""
+    pause_seconds: float = 3.0
 
     def tell(self, text: str) -> None:
         """Say on the error stream what is being measured, as some figures take minutes."""
@@ -38,4 +42,6 @@ def quick(settings: Settings) -> Settings:
         critical_path=0.5,
         repetitions=5,
         size=settings.size,
+        pauses=3,
+        pause_seconds=1.0,
     )

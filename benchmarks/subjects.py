@@ -24,10 +24,12 @@ from graphs.language.load import load
 from state.graph import GraphState
 from state.services import Services
 
-Kind: TypeAlias = Literal["langgraph", "cogwork transform", "cogwork tool"]
+Kind: TypeAlias = Literal["langgraph", "cogwork transform", "cogwork tool", "cogwork effect-free", "cogwork write"]
 Storage: TypeAlias = Literal["memory", "sqlite"]
 KINDS: tuple[Kind, ...] = ("langgraph", "cogwork transform", "cogwork tool")
 STORAGES: tuple[Storage, ...] = ("memory", "sqlite")
+TOOLS: dict[Kind, str] = {"cogwork effect-free": "bench.free", "cogwork write": "bench.write"}
+"""The tools of the kinds that show what recording costs; the others call one that reads."""
 _threads = itertools.count()
 
 
@@ -41,6 +43,18 @@ async def wait(seconds: float) -> int:
 @tool(name="bench.nothing", effect="read")
 async def nothing() -> int:
     """Do nothing."""
+    return 1
+
+
+@tool(name="bench.free", effect="none")
+async def free() -> int:
+    """Do nothing, and say so: there is nothing to record."""
+    return 1
+
+
+@tool(name="bench.write", effect="write", idempotent=False)
+async def write() -> int:
+    """Do nothing, but as something that must not be done twice."""
     return 1
 
 
@@ -68,8 +82,8 @@ class NoPrompts:
 
 
 def services() -> Services:
-    """The two tools of the benchmarks, and nothing else."""
-    return Services(tools=Toolbox([wait, nothing]), models=NoModels(), prompts=NoPrompts())
+    """The tools of the benchmarks, and nothing else."""
+    return Services(tools=Toolbox([wait, nothing, free, write]), models=NoModels(), prompts=NoPrompts())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +128,8 @@ async def subject(kind: Kind, dag: Dag, storage: Storage, folder: Path) -> Async
     """The graph of ``dag``, ready to run, with a checkpointer of its own."""
     async with AsyncExitStack() as stack:
         saver = await stack.enter_async_context(_saver(kind, storage, folder))
-        graph = by_hand(dag, saver) if kind == "langgraph" else workflow(dag, saver, pure=kind == "cogwork transform")
+        pure, called = kind == "cogwork transform", TOOLS.get(kind, "bench.nothing")
+        graph = by_hand(dag, saver) if kind == "langgraph" else workflow(dag, saver, pure=pure, called=called)
         yield Subject(name=kind, storage=storage, graph=graph, saver=saver, expected=len(dag.tasks))
 
 
@@ -132,23 +147,23 @@ async def _saver(kind: Kind, storage: Storage, folder: Path) -> AsyncIterator[An
             yield own
 
 
-def workflow(dag: Dag, saver: Any, *, pure: bool) -> Any:
+def workflow(dag: Dag, saver: Any, *, pure: bool, called: str = "bench.nothing") -> Any:
     """The tasks as a workflow: tools that wait, or transforms that do nothing."""
-    return build(load(document(dag, pure=pure)), services(), _no_other, checkpointer=saver)
+    return build(load(document(dag, pure=pure, called=called)), services(), _no_other, checkpointer=saver)
 
 
-def document(dag: Dag, *, pure: bool) -> dict[str, Any]:
-    """The workflow of the tasks in the canonical form."""
-    nodes = {task.name: {**_node(task, pure), "depends_on": list(task.parents)} for task in dag.tasks}
+def document(dag: Dag, *, pure: bool, called: str = "bench.nothing") -> dict[str, Any]:
+    """The workflow of the tasks in the canonical form; tasks without a duration call the tool ``called``."""
+    nodes = {task.name: {**_node(task, pure, called), "depends_on": list(task.parents)} for task in dag.tasks}
     return {"cogwork": "v1", "name": "bench", "nodes": nodes, "output": f"{{{{ {dag.leaves[-1]} }}}}"}
 
 
-def _node(task: Task, pure: bool) -> dict[str, Any]:
+def _node(task: Task, pure: bool, called: str) -> dict[str, Any]:
     if pure:
         return {"type": "transform", "set": 1}
     if task.seconds:
         return {"type": "tool", "tool": "bench.wait", "args": {"seconds": task.seconds}}
-    return {"type": "tool", "tool": "bench.nothing"}
+    return {"type": "tool", "tool": called}
 
 
 def _no_other(name: str, where: Any) -> None:

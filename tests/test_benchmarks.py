@@ -10,11 +10,15 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.dags import chain, fan, layers, read
+from benchmarks.durable import durable
 from benchmarks.language import document
 from benchmarks.makespan import makespan
 from benchmarks.overhead import overhead
+from benchmarks.pausing import pausing
 from benchmarks.settings import Settings
-from benchmarks.subjects import KINDS, STORAGES, Kind, Storage, subject
+from benchmarks.storage import storage
+from benchmarks.subjects import KINDS, STORAGES, TOOLS, Kind, Storage, subject
+from graphs.graph import WorkflowGraph
 
 TINY = [("a-1", [], 1.0), ("b.x", ["a-1"], 2.0), ("c", ["a-1"], 0.5), ("d", ["c"], 0.0), ("e", ["b.x", "d"], 1.0)]
 
@@ -25,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
     tasks = [{"id": name, "depends_on": parents, "runtime_s": took} for name, parents, took in TINY]
     packed = gzip.compress(json.dumps({"instance": "tiny", "tasks": tasks}).encode())
     (tmp_path / "tiny.json.gz").write_bytes(packed)
-    return Settings(data=tmp_path, runs=1, critical_path=0.05, repetitions=1, size=4)
+    return Settings(data=tmp_path, runs=1, critical_path=0.05, repetitions=1, size=4, pauses=1, pause_seconds=30.0)
 
 
 def test_a_real_graph_is_read_with_names_that_expressions_take_and_scaled_to_its_critical_path(
@@ -39,7 +43,7 @@ def test_a_real_graph_is_read_with_names_that_expressions_take_and_scaled_to_its
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *TOOLS])
 @pytest.mark.parametrize("dag", [chain(3), fan(3), layers(2, 2)], ids=lambda dag: dag.name)
 async def test_every_subject_runs_every_task(kind: Kind, storage: Storage, dag, tmp_path: Path) -> None:
     async with subject(kind, dag, storage, tmp_path) as measured:
@@ -84,3 +88,30 @@ def test_the_command_prints_tables_and_writes_them_as_json(
     assert "makespan / critical path" in capsys.readouterr().out
     (table,) = json.loads(written.read_text())["tables"]
     assert table["rows"][0]["graph"] == "tiny"
+
+
+async def test_storage_weighs_both_databases_of_both_chains(settings: Settings) -> None:
+    (table,) = await storage(settings)
+    told = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row["nodes"] for row in told] == [2, 40]
+    assert all(row["plain LangGraph"] > 0 and row["cogwork"] > 0 for row in told)
+
+
+async def test_durable_compares_calls_with_and_without_effects_with_plain_langgraph_and_resumes(
+    settings: Settings,
+) -> None:
+    compared, resumed = await durable(settings)
+    told = [dict(zip(compared.columns, row, strict=True)) for row in compared.rows]
+    assert [row["limit"] for row in told] == [None, 1.0, 1.5] * 2
+    assert all(row["ms"] > 0 for row in told)
+    assert [row[1] for row in resumed.rows] == [40, 40]
+
+
+async def test_pausing_measures_requests_of_the_same_and_of_another_process(settings: Settings) -> None:
+    (table,) = await pausing(settings)
+    if not hasattr(WorkflowGraph, "apause"):
+        assert "skipped" in table.notes[0]
+        return
+    told = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row["pauses"] for row in told] == [1, 1]
+    assert all(row["max"] > 0 for row in told)

@@ -16,6 +16,7 @@ from graphs.graph import WorkflowGraph
 from tests.kills.ledger import Ledger
 from tests.kills.runs import Place, begin, compiled
 from tests.kills.specs import RandomSpec
+from tests.kills.stores import Fuse
 
 MOST = 8
 """How often one run is killed before it is left to end."""
@@ -47,10 +48,15 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """When a process dies: at the pass of its fuse ``at``, or ``after`` so many seconds."""
+    """When a process dies: at the pass of its fuse ``at``, when it passes ``place``, or ``after`` so many seconds."""
 
     at: int = 0
+    place: str = ""
+    times: int = 1
     after: float = 0.0
+
+    def __str__(self) -> str:
+        return self.place or (f"at {self.at}" if self.at else f"after {self.after * 1000:.0f} ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,7 @@ class End:
     values: dict[str, Any] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     error: str = ""
     passed: int = 0
     seconds: float = 0.0
@@ -72,7 +79,7 @@ def run_killed(place: Place, made: RandomSpec, graph: WorkflowGraph, plan: list[
     kills, began = 0, time.perf_counter()
     for index, kill in enumerate([*plan, Kill()]):
         began = time.perf_counter()
-        pid = begin(place, made, graph, kill.at, seed=index)
+        pid = begin(place, made, graph, Fuse(kill.at, kill.place, kill.times), seed=index)
         if kill.after:
             time.sleep(kill.after)
             os.kill(pid, signal.SIGKILL)
@@ -238,4 +245,4 @@ def hunt(base: Place, made: RandomSpec, seed: int, stride: int, budget: int) -> 
 
 
 def _told(plan: list[Kill]) -> str:
-    return "[" + ", ".join(f"at {k.at}" if k.at else f"after {k.after * 1000:.0f} ms" for k in plan) + "]"
+    return f"[{', '.join(map(str, plan))}]"

@@ -40,6 +40,8 @@ class Case:
     """The keys whose result was on disk, and the paths of steps that the checkpoint held as done."""
     breaches: list[str] = field(default_factory=list)
     performed: int = 0
+    asked: list[str] = field(default_factory=list)
+    """The steps about whose call a person was asked."""
 
 
 class Books:
@@ -56,13 +58,16 @@ class Books:
             case "finished":
                 case.finished.update(message["names"])
                 return {}
+            case "asked":
+                case.asked.append(message["at"])
+                return {}
             case "ask":
                 entry = case.entries.get(message["key"])
                 return {"done": bool(entry and entry.order), "value": entry.value if entry else None}
             case _:
                 del self.cases[message["case"]]
                 entries = [asdict(entry) for entry in case.entries.values()]
-                return {"entries": entries, "breaches": case.breaches}
+                return {"entries": entries, "breaches": case.breaches, "asked": case.asked}
 
     def _perform(self, case: Case, message: Message) -> Message:
         """Do the work of one call: once per key, or say that this key must not come again."""

@@ -68,9 +68,9 @@ class Bench:
             Fault: the one that the call was told to fail with, or ``refused`` for what was performed before.
         """
         assert self.ledger is not None
-        self.fuse()
+        self.fuse("call before")
         said = self.ledger.tell("perform", key=key, step=key.split(":")[1], tool=tool, pid=os.getpid(), **told)
-        self.fuse()
+        self.fuse("call after")
         if said.get("refused"):
             raise Fault("refused", f"{key} has been performed before", origin="tool")
         if said.get("fault"):
@@ -163,13 +163,13 @@ def forked(work: Callable[[], None]) -> int:
         os._exit(1)
 
 
-def begin(place: Place, made: RandomSpec, graph: WorkflowGraph, kill_at: int = 0, seed: int = 0) -> int:
-    """Start the process that takes the run on, to be killed at that pass of its fuse; its id."""
+def begin(place: Place, made: RandomSpec, graph: WorkflowGraph, fuse: Fuse, seed: int = 0) -> int:
+    """Start the process that takes the run on, with that fuse; its id."""
 
     def work() -> None:
         signal.alarm(SECONDS)
         try:
-            fuse = BENCH.fuse = Fuse(kill_at)
+            BENCH.fuse = fuse
             end = asyncio.run(_taken_on(place, made, graph, random.Random(seed)))
             (place.folder / "end").write_text(json.dumps({**end, "passed": fuse.passed}))
             os._exit(0)
@@ -226,6 +226,7 @@ def _answer(question: dict[str, Any], state: Any, ledger: Ledger) -> Any:
     """A person's answer by the step that asks; about a call in doubt the truth, which the ledger knows."""
     if question.get("kind") != "in_doubt":
         return {"n": zlib.crc32(question["at"].encode()) % 100}
+    ledger.tell("asked", at=question["at"])
     told = ledger.tell("ask", key=state.values["nodes"][question["at"]]["doubt"]["key"])
     return {"resolution": "done", "result": told["value"]} if told["done"] else {"resolution": "retry"}
 

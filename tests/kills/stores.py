@@ -13,14 +13,19 @@ from tests.kills.ledger import Ledger
 
 
 class Fuse:
-    """Kills the process when it has been passed so many times; never where ``left`` is 0."""
+    """Kills the process when it has been passed ``left`` times, or ``times`` times at that ``place``; never where both are 0.
 
-    def __init__(self, left: int = 0) -> None:
-        self.left = left
+    Places are ``intent``, ``result``, ``forget`` (of the record of calls), ``call``, ``checkpoint`` and ``writes``, each with
+    ``before`` or ``after``, and ``checkpoint committed``.
+    """
 
-    def __call__(self) -> None:
+    def __init__(self, left: int = 0, place: str = "", times: int = 1) -> None:
+        self.left, self.place, self.times = left, place, times
+
+    def __call__(self, place: str) -> None:
         self.left -= 1
-        if self.left == 0:
+        self.times -= place == self.place
+        if self.left == 0 or (place == self.place and self.times == 0):
             os.kill(os.getpid(), signal.SIGKILL)
 
     @property
@@ -40,18 +45,19 @@ class KilledCalls:
     async def keep(self, thread: str, call: Any) -> None:
         if not self.recording:
             return
-        self.fuse()
+        place = "intent" if call.status == "begun" else "result"
+        self.fuse(f"{place} before")
         await self.calls.keep(thread, call)
         if call.status == "done":
             self.ledger.tell("finished", names=[call.key])
-        self.fuse()
+        self.fuse(f"{place} after")
 
     async def forget(self, thread: str, key: str) -> None:
         if not self.recording:
             return
-        self.fuse()
+        self.fuse("forget before")
         await self.calls.forget(thread, key)
-        self.fuse()
+        self.fuse("forget after")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.calls, name)
@@ -62,19 +68,19 @@ def killed(base: type[Any]) -> Callable[..., Any]:
 
     class Killed(base):
         def put(self, *args: Any, **kwargs: Any) -> Any:
-            self.fuse()
+            self.fuse("checkpoint before")
             done = super().put(*args, **kwargs)
-            self.fuse()
+            self.fuse("checkpoint after")
             return done
 
         def put_writes(self, *args: Any, **kwargs: Any) -> None:
-            self.fuse()
+            self.fuse("writes before")
             super().put_writes(*args, **kwargs)
-            self.fuse()
+            self.fuse("writes after")
 
         async def aput(self, *args: Any, **kwargs: Any) -> Any:
             done = await super().aput(*args, **kwargs)
-            self.fuse()
+            self.fuse("checkpoint committed")
             return done
 
     def opened(*args: Any, fuse: Fuse, ledger: Ledger, recording: bool, **options: Any) -> Any:
