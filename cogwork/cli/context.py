@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,8 +12,11 @@ from cogwork.cli.exits import Refusal
 
 if TYPE_CHECKING:
     from cogwork.app import App
+    from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.owners import Owners
-    from cogwork.store.runs import Runs
+    from cogwork.store.postgres import PostgresCheckpoints
+    from cogwork.store.runs import Runs, RunSummary
+    from state.durable import RecordedCall
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
@@ -48,10 +51,18 @@ def opened() -> App:
 
 
 def owners(app: App) -> Owners:
-    """Who works on which run."""
+    """Who works on which run from the command line."""
     from cogwork.store.owners import Owners
 
     return Owners(app.settings.state_dir / "owners")
+
+
+def runs_of(app: App, saver: SqliteCheckpoints | PostgresCheckpoints) -> Runs:
+    """The runs that are kept there."""
+    from cogwork.store.runs import Runs
+
+    mine = owners(app)
+    return Runs(saver, lambda thread: mine.alive(thread) or saver.owners.alive(thread))
 
 
 @contextmanager
@@ -61,7 +72,14 @@ def kept_runs(app: App) -> Iterator[Runs]:
     Raises:
         StoreError: the file cannot be used.
     """
-    from cogwork.store.runs import Runs
-
     with app.checkpoints() as saver:
-        yield Runs(saver, owners(app).alive)
+        yield runs_of(app, saver)
+
+
+def calls_of(saver: Any, summary: RunSummary) -> Mapping[str, RecordedCall]:
+    """The recorded calls of a run, by key; none where its store keeps no record."""
+    import asyncio
+
+    from state.durable import Durable
+
+    return asyncio.run(saver.calls.of_run(summary.thread, summary.run)) if isinstance(saver, Durable) else {}

@@ -54,14 +54,12 @@ def fork(
     `--set STEP=VALUE` of the step itself, it has that value, whether it ended or not.
     """
     from cogwork.cli.runs import drive, kept_graph, new_thread
-    from cogwork.store.runs import Runs
 
     if before and after:
         raise Refusal("--before and --after exclude each other")
     app = context.opened()
     with app.checkpoints() as saver:
-        runs = Runs(saver, context.owners(app).alive)
-        summary = runs.find(name)
+        summary = context.runs_of(app, saver).find(name)
         graph = kept_graph(app, summary, saver)
         target = thread or new_thread(graph)
         if saver.get_tuple(_config(target)) is not None:
@@ -80,7 +78,7 @@ def past_step(graph: WorkflowGraph, summary: RunSummary, name: str) -> str:
     Raises:
         Refusal: no such step has run; says which have.
     """
-    from cogwork.cli.why import step_id
+    from cogwork.cli.deciding import step_id
 
     nodes: Mapping[str, Any] = summary.values.get("nodes", {})
     if name in nodes:
@@ -189,7 +187,7 @@ def _tell(
 
 def _written_again(graph: WorkflowGraph, summary: RunSummary, state: Mapping[str, Any], made: Changes) -> list[str]:
     """The steps that changed the world in the past run and will do so again."""
-    from cogwork.cli.why import step_id
+    from cogwork.cli.deciding import step_id
 
     kept = {path for path, record in state.get("nodes", {}).items() if record.get("status") == "done"}
     found = []

@@ -199,20 +199,30 @@ def _show_step(path: str, values: Mapping[str, Any], *, json: bool) -> None:
 
 def why(
     name: context.RunName,
-    step: Annotated[str, typer.Argument(metavar="STEP", help="Path of a step.", show_default=False)],
+    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Path of a step.", show_default=False)] = None,
     json: context.Json = False,
 ) -> None:
-    """Why a step was skipped, failed, waits, or ran: conditions with their values, back to the root cause."""
+    """Why a step was skipped, failed, is blocked, waits, was undone or ran: with the values that decided, back to the
+    root cause. Without a step: why the run is where it is.
+    """
+    from dataclasses import asdict
+
+    from cogwork.cli.recorded import calls_of
     from cogwork.cli.runs import kept_graph
     from cogwork.cli.why import Case
 
-    summary = _found(name)
-    path = _step(summary, step)
-    graph = kept_graph(context.opened(), summary, None)
-    lines = Case(graph.plan, summary.values).explanation(path)
+    app = context.opened()
+    with context.kept_runs(app) as runs:
+        summary = runs.find(name)
+        calls = context.calls_of(runs.saver, summary)
+    path = _step(summary, step) if step is not None else None
+    plan = kept_graph(app, summary, None).plan
+    case = Case(plan, summary.values, summary=summary, calls=calls, services=app.services)
+    lines = case.explanation(path) if path is not None else case.of_run()
     if json:
         record = summary.values.get("nodes", {}).get(path)
-        render.write_json({"step": path, "record": record, "why": lines})
+        made = [asdict(call) for call in (calls_of(path, calls) if path is not None else calls.values())]
+        render.write_json({"step": path, "record": record, "calls": made, "why": lines})
         return
     render.say((lines[0], "bold"))
     for line in lines[1:]:
@@ -230,8 +240,8 @@ def _step(summary: RunSummary, name: str) -> str:
     Raises:
         Refusal: the run has no such step.
     """
+    from cogwork.cli.deciding import step_id
     from cogwork.cli.runs import kept_graph
-    from cogwork.cli.why import step_id
 
     known = summary.values.get("nodes", {})
     if name in known:

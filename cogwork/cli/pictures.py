@@ -52,7 +52,7 @@ def of_run(name: str) -> tuple[Plan, Mapping[str, str]]:
 
 def states_of(summary: RunSummary) -> Mapping[str, str]:
     """Step id to state; a step with several instances has the worst of their states."""
-    from cogwork.cli.why import step_id
+    from cogwork.cli.deciding import step_id
 
     found: dict[str, set[str]] = {}
     for path, record in summary.values.get("nodes", {}).items():

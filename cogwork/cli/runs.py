@@ -13,8 +13,6 @@ from cogwork.cli.exits import MISSING, Refusal
 
 if TYPE_CHECKING:
     from cogwork.app import App
-    from cogwork.store.checkpoints import SqliteCheckpoints
-    from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.store.runs import RunSummary
     from graphs.graph import WorkflowGraph
 
@@ -107,11 +105,9 @@ def resume(
 
     The run goes on with the workflow as it was when the run began.
     """
-    from cogwork.store.runs import Runs
-
     app = context.opened()
     with app.checkpoints() as saver:
-        summary = Runs(saver, context.owners(app).alive).find(name)
+        summary = context.runs_of(app, saver).find(name)
         _refuse_ended(summary)
         with context.owners(app).held(summary.thread):
             graph = kept_graph(app, summary, saver)
@@ -161,7 +157,7 @@ def new_thread(graph: WorkflowGraph) -> str:
     return f"{graph.plan.spec.name}-{secrets.token_hex(3)}"
 
 
-def kept_graph(app: App, summary: RunSummary, saver: SqliteCheckpoints | PostgresCheckpoints | None) -> WorkflowGraph:
+def kept_graph(app: App, summary: RunSummary, saver: Any) -> WorkflowGraph:
     """The graph of the workflow that the run began with.
 
     Raises:

@@ -1,76 +1,177 @@
-"""Why a step came to what it came to: its record in words, the conditions with their values, the chain to the root cause."""
+"""Why a step came to what it came to: its record in words, what decided with the values, the chain to the root cause."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
-from cogwork.cli.reasons import brief_cause, brief_error
+from cogwork.cli.deciding import Deciding, brief, step_id
+from cogwork.cli.reasons import aftermath, brief_cause, brief_error, brief_status
+from cogwork.cli.recorded import asking, by_hand, calls_of, times, told, waiting
 from graphs.analysis.plan import Plan, PlannedStep
-from nodes.condition import ConditionNode
-from nodes.expression import Expression, ExpressionError
-from state.values import Json
+from state.services import Services
 
 if TYPE_CHECKING:
-    from graphs.runtime.run import Run
+    from cogwork.store.runs import RunSummary
+    from state.durable import RecordedCall
 
-LONGEST = 120
-"""How much of a value is shown."""
+NO_CALLS: Final[Mapping[str, RecordedCall]] = MappingProxyType({})
+DEPTH: Final = 3
+"""How far a step that waits is followed to those that it waits for."""
+_STAGES: Final = {
+    "on_failure": "It belongs to `on_failure`, which runs where the run has failed or was cancelled",
+    "finally": "It belongs to `finally`, which runs at the end of every run",
+    "undo": "It takes back a step that was done, as the run failed or was cancelled",
+}
+_ENDED_BADLY: Final = ("failed", "cancelled")
 
 
 class Case:
-    """One run's state, asked about its steps."""
+    """One run's state and record of calls, asked about its steps.
 
-    def __init__(self, plan: Plan, values: Mapping[str, Any]) -> None:
-        self.plan, self.values = plan, values
-        self.records: Mapping[str, Mapping[str, Json]] = values.get("nodes", {})
+    Args:
+        plan: what the run began with.
+        values: its state.
+        summary: what it is doing, where that is known.
+        calls: its recorded calls, by key.
+        services: its tools, to tell writes.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        values: Mapping[str, Any],
+        *,
+        summary: RunSummary | None = None,
+        calls: Mapping[str, RecordedCall] = NO_CALLS,
+        services: Services | None = None,
+    ) -> None:
+        self.plan, self.values, self.calls, self.services = plan, values, calls, services
+        self.status = summary.status if summary else str(values.get("run", {}).get("status"))
+        self.reason, self.thread = (summary.reason, summary.thread) if summary else ("", "")
+        self.questions = summary.questions if summary else ()
+        self.about: Mapping[str, Any] = self.values.get("run", {})
+        self.records: Mapping[str, Mapping[str, Any]] = self.values.get("nodes", {})
+        self.deciding = Deciding(self.plan, self.values)
 
     def planned(self, path: str) -> PlannedStep | None:
         """The step that a path is an instance of."""
-        return self.plan.steps.get(step_id(path))
+        return self.deciding.planned(path)
+
+    def of_run(self) -> list[str]:
+        """Lines that say why the run is where it is."""
+        is_ = {"failed": "has", "completed": "has", "cancelled": "was"}.get(self.status, "is")
+        lines = [f"Run {self.thread} {is_} {brief_status(self.status, self.reason)}."]
+        lines += [f"{question['at']}: {question['ask']}" for question in self.questions]
+        if error := self.about.get("error"):
+            node = str(error.get("node") or "")
+            lines.append(f"{node or 'The run'} failed: {brief_error(error)}")
+            lines += self.explanation(node)[1:] if node in self.records else []
+        if self.status == "unfinished":
+            lines.append(f"Nobody works on it. Go on with: cogwork resume {self.thread}")
+        return [*lines, *(line for line, _ in aftermath(self.about))]
 
     def explanation(self, path: str) -> list[str]:
         """Lines that say why; the first one is the answer."""
         record, planned = self.records.get(path), self.planned(path)
-        if record is None:
-            return [f"{path} has not begun.", *(self._awaited(path, planned) if planned else ())]
+        if record is None or record.get("status") == "again":
+            return [f"{path} has not {'begun' if record is None else 'ended'}.", *self._awaited(path, planned)]
+        return [*self._ended(path, record, planned), *self._stage(path), *self._taken_back(path, planned)]
+
+    def _ended(self, path: str, record: Mapping[str, Any], planned: PlannedStep | None) -> list[str]:
         match record.get("status"):
             case "skipped":
-                return [
-                    f"{path} was skipped: {brief_cause(record.get('cause'), record.get('error'))}.",
-                    *self._skip(path),
-                ]
+                because = brief_cause(record.get("cause"), record.get("error"))
+                return [f"{path} was skipped: {because}.", *self._skip(path), *self._standing_in(planned)]
             case "failed":
-                return [f"{path} failed: {brief_error(record.get('error'))}", *_failure(record)]
+                return [f"{path} failed: {brief_error(record.get('error'))}", *self._failure(path)]
             case "waiting":
-                return _waiting(path, record)
+                return waiting(path, record)
             case "cancelled":
-                failed = self.values.get("run", {}).get("error") or {}
-                return [
-                    f"{path} was cancelled, because {failed.get('node') or 'the run'} failed: {brief_error(failed)}"
-                ]
+                return [f"{path} was cancelled, because {self._cancelled(path, planned)}", *self._told(path)]
             case "open":
-                return [f"{path} is at work: {self._items(path)} of its items or rounds are done."]
+                return [
+                    f"{path} is at work: {self._items(path)} of its items or rounds are done.",
+                    *self._blocked(path),
+                ]
             case _:
-                return [f"{path} is done{_by_hand(record)}.", *_attempts(record), *self._chosen(path, planned)]
+                return [
+                    f"{path} is done{by_hand(record)}.",
+                    *times(record),
+                    *self._served(path),
+                    *self._chosen(path),
+                ]
 
     def _items(self, path: str) -> int:
         return sum(
             1 for p, r in self.records.items() if p.startswith(f"{path}[") and p.endswith("]") and r["status"] == "done"
         )
 
-    def _awaited(self, path: str, planned: PlannedStep) -> Iterator[str]:
-        error = self.values.get("run", {}).get("error")
-        if error:
+    # -- blocks ------------------------------------------------------------------------------------------------
+
+    def _awaited(self, path: str, planned: PlannedStep | None) -> Iterator[str]:
+        """Why a step has not begun: what it waits for, or why the run does not go on."""
+        error = self.about.get("error")
+        if error and self.status != "running":
             yield f"It will not: the run failed at {error.get('node')}: {brief_error(error)}"
             return
+        if self.status in ("cancelled", "completed", "failed"):
+            yield f"It will not: the run has {'been ' if self.status == 'cancelled' else ''}{self.status}."
+            return
+        if planned is None:
+            return
+        waits = list(self._waits(path, planned, 0))
+        yield from waits
+        calls = calls_of(path, self.calls)
+        yield from told(calls, planned, over=False)
+        if not waits:
+            yield self._held_up(began=bool(calls))
+
+    def _waits(self, path: str, planned: PlannedStep, depth: int) -> Iterator[str]:
+        """The steps that have to end first, each with what holds it up."""
         prefix = path[: len(path) - len(planned.name)]
         for parent in dict.fromkeys([*planned.parents, *planned.selectors]):
-            name = prefix + self.plan.steps[parent].name
-            status = self.records.get(name, {}).get("status", "not begun")
-            if status not in ("done", "skipped", "failed"):
-                yield f"It waits for {name}, which is {'asking a person' if status == 'waiting' else status}."
+            step = self.plan.steps[parent]
+            name = prefix + step.name
+            record = self.records.get(name, {})
+            if record.get("status") in ("done", "skipped", "failed", "cancelled"):
+                continue
+            inside = [] if name in self.records or depth >= DEPTH else list(self._waits(name, step, depth + 1))
+            yield f"{'  ' * depth}It waits for {name}, which {self._doing(name, record, waits=bool(inside))}."
+            if question := record.get("question"):
+                yield f"{'  ' * depth}  {question.get('ask', '')}"
+            yield from inside
+
+    def _doing(self, path: str, record: Mapping[str, Any], *, waits: bool) -> str:
+        """What a step that has not ended is doing."""
+        match record.get("status"):
+            case "waiting":
+                return asking(record)
+            case "open":
+                return f"is at work: {self._items(path)} of its items or rounds are done"
+            case _:
+                begun = calls_of(path, self.calls)
+                if begun:
+                    return f"has called {begun[-1].target} and has not ended"
+                return "has not begun itself" if waits else f"could begin; {self._held_up(began=False).rstrip('.')}"
+
+    def _held_up(self, *, began: bool) -> str:
+        """Why a step that nothing holds back has not ended: what the run as a whole is doing."""
+        match self.status:
+            case "paused":
+                asked = "; ".join(str(question["ask"]) for question in self.questions)
+                return f"The run is {brief_status('paused', self.reason)}{f': {asked}' if asked else ''}."
+            case "running":
+                return "It is at work right now." if began else "It is at work, or about to begin."
+            case _:
+                return f"The run was interrupted, and nobody works on it: cogwork resume {self.thread}."
+
+    def _blocked(self, path: str) -> Iterator[str]:
+        """What inside an open loop or used workflow asks or has failed."""
+        for inner, record in self.records.items():
+            if inner.startswith((f"{path}[", f"{path}.")) and record.get("status") == "waiting":
+                yield f"{inner} {asking(record)}: {(record.get('question') or {}).get('ask', '')}"
 
     # -- skips -------------------------------------------------------------------------------------------------
 
@@ -84,12 +185,12 @@ class Case:
             yield "It inherits that: " + " ← ".join(chain) + "."
         match cause.get("reason"):
             case "not_selected":
-                yield from self._choice(root)
+                yield from self.deciding.choice(root)
             case "when_false":
-                yield from self._evaluated(root, "/when", "when")
+                yield from self.deciding.evaluated(root, "/when", "when")
             case "upstream_failed" | "error_ignored" if root in self.records:
                 yield f"{root}: {brief_error(self.records[root].get('error'))}"
-                yield from _failure(self.records[root])
+                yield from self._failure(root)
             case _:
                 return
 
@@ -113,127 +214,87 @@ class Case:
         mine, others = self.records.get(one, {}), self.records.get(other, {})
         return mine.get("status") == "skipped" and mine.get("cause") == others.get("cause")
 
-    # -- conditions --------------------------------------------------------------------------------------------
+    def _standing_in(self, planned: PlannedStep | None) -> Iterator[str]:
+        if planned is not None and planned.stands_in:
+            yield f"It is a fallback of {planned.stands_in} and runs only where that fails."
 
-    def _chosen(self, path: str, planned: PlannedStep | None) -> Iterator[str]:
+    # -- ends --------------------------------------------------------------------------------------------------
+
+    def _chosen(self, path: str) -> Iterator[str]:
+        planned = self.planned(path)
         if planned is None:
             return
         if planned.kind == "condition":
-            yield from self._choice(path)
+            yield from self.deciding.choice(path)
         elif planned.step.when is not None:
-            yield from self._evaluated(path, "/when", "when")
+            yield from self.deciding.evaluated(path, "/when", "when")
         for selector in planned.selectors:
             yield f"It was chosen by {selector}:"
-            yield from self._choice(path[: len(path) - len(planned.name)] + self.plan.steps[selector].name)
+            yield from self.deciding.choice(path[: len(path) - len(planned.name)] + self.plan.steps[selector].name)
 
-    def _choice(self, path: str) -> Iterator[str]:
-        """A condition's cases with their values, and what it selected."""
-        planned = self.planned(path)
-        if planned is None or not isinstance(planned.step, ConditionNode):
+    def _told(self, path: str) -> Iterator[str]:
+        return told(calls_of(path, self.calls), self.planned(path), over=True)
+
+    def _served(self, path: str) -> Iterator[str]:
+        """Where the value of a step that is done comes from, if not from its own first call."""
+        record = self.records[path]
+        if record.get("fallback"):
+            yield f"It failed itself, and {record['fallback']} served in its stead."
+        if record.get("cached"):
+            yield "Its value is that of an earlier call, from the cache; nothing was called."
+        if record.get("resolved"):
+            yield "A call of it was in doubt, and a person said that it took place."
+        yield from self._told(path)
+
+    def _failure(self, path: str) -> Iterator[str]:
+        """A failure with its class, what the step was given, and its calls."""
+        record = self.records[path]
+        error = record.get("error") or {}
+        again = " (trying again may help)" if error.get("recoverable") else ""
+        yield f"Attempts: {record.get('attempts', 1)}. Class: {error.get('class')}{again}."
+        if error.get("pointer"):
+            yield f"In the spec: {error['pointer']}"
+        if error.get("details"):
+            yield f"Details: {brief(error['details'])}"
+        if record.get("resolved"):
+            yield "A call of it was in doubt, and a person said that it did not take place."
+        yield from self.deciding.given(path)
+        yield from self._told(path)
+        if record.get("handled_by"):
+            yield f"It was dealt with by {record['handled_by']} (on_error)."
+
+    def _cancelled(self, path: str, planned: PlannedStep | None) -> str:
+        """Who had it cancelled: the winner of a race, a failure, or whoever cancelled the run."""
+        prefix = path[: len(path) - len(planned.name)] if planned else ""
+        for step in self.plan.steps.values() if planned else ():
+            if planned is not None and planned.id in step.losers and prefix + step.name in self.records:
+                return f"{prefix}{step.name} had enough without it (cancel_rest)."
+        error = self.about.get("error") or {}
+        if self.status == "cancelled":
+            return "the run was cancelled" + (f": {error['message']}." if error.get("message") else ".")
+        return f"{error.get('node') or 'the run'} failed: {brief_error(error)}"
+
+    def _stage(self, path: str) -> Iterator[str]:
+        """Why a step of a stage ran at all."""
+        name = next((name for name in step_id(path).split(".") if name in _STAGES), None)
+        if name is not None and path != name:
+            error = self.about.get("error") or {}
+            why = f": {brief_error(error)}" if error and name != "finally" else ""
+            yield f"{_STAGES[name]}{why}."
+
+    def _taken_back(self, path: str, planned: PlannedStep | None) -> Iterator[str]:
+        """Whether a step that was done has been undone, and if not why."""
+        undo = self.about.get("undo") or {}
+        if path in (undo.get("done") or ()):
+            yield "It was undone afterwards."
+        for each in undo.get("not_done") or ():
+            if each.get("step") == path:
+                yield f"It could NOT be undone: {brief_error(each.get('error'))}"
+        if self.records[path].get("status") != "done" or planned is None or self.status not in _ENDED_BADLY:
             return
-        for index in range(len(planned.step.cases)):
-            yield from self._evaluated(path, f"/cases/{index}/if", f"{path}, case {index + 1}")
-        chosen = (self.values.get("results", {}).get(path) or {}).get("selected", [])
-        yield f"{path} chose {', '.join(chosen) or 'nothing'}."
-
-    def _evaluated(self, path: str, pointer: str, title: str) -> Iterator[str]:
-        """An expression of a step, what it gave, and the values that it read."""
-        planned = self.planned(path)
-        compiled = planned.fields.get(pointer) if planned else None
-        if planned is None or not isinstance(compiled, Expression):
-            return
-        names = self._names(path)
-        if names is None:
-            yield f"{title}: {compiled.source}"
-            return
-        yield f"{title}: {compiled.source} → {_value(compiled, names)}"
-        for text in dict.fromkeys(compiled.source[r.start : r.end] for r in compiled.references):
-            yield f"    {text} = {_read(text, names)}"
-
-    def _names(self, path: str) -> dict[str, Json] | None:
-        """What the step's expressions see; None inside loops that are over."""
-        from graphs.runtime.environment import names
-        from graphs.runtime.run import Frame
-
-        run = self._run()
-        frames: list[Frame] = [run.top]
-        for frame in frames:
-            for member in frame.members.values():
-                if member.path == path:
-                    return names(run, frame, member.planned.lookups, self.values.get("run", {}))
-                frames.extend(member.frames.values())
-        return None
-
-    def _run(self) -> Run:
-        from graphs.runtime.run import Run
-
-        run = Run(
-            self.plan,
-            records={path: dict(record) for path, record in self.records.items()},
-            results=self.values.get("results", {}),
-        )
-        run.top.input = self.values.get("input")
-        run.populate(run.top)
-        return run
-
-
-def step_id(path: str) -> str:
-    """The id of the step that a path is an instance of: the path without its indexes."""
-    import re
-
-    return re.sub(r"\[\d+\]", "", path)
-
-
-def _value(expression: Expression, names: Mapping[str, Json]) -> str:
-    try:
-        return _brief(expression.evaluate(names))
-    except ExpressionError as err:
-        return f"an error: {err.message}"
-
-
-def _read(text: str, names: Mapping[str, Json]) -> str:
-    from nodes.expression.compiled import compile_expression
-
-    try:
-        return _value(compile_expression(text), names)
-    except ExpressionError as err:
-        return f"an error: {err.message}"
-
-
-def _brief(value: Json) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
-
-
-def _attempts(record: Mapping[str, Json]) -> Iterator[str]:
-    if record.get("started_at") and record.get("ended_at"):
-        yield f"It ran from {record['started_at']} to {record['ended_at']}."
-    if (record.get("attempts") or 1) > 1:
-        yield f"It took {record['attempts']} attempts."
-    if record.get("timed_out"):
-        yield "Nobody answered in time; `on_timeout` was taken."
-
-
-def _by_hand(record: Mapping[str, Json]) -> str:
-    return ": its value was given by hand when the run was forked" if record.get("set_by") else ""
-
-
-def _failure(record: Mapping[str, Json]) -> Iterator[str]:
-    error = record.get("error") or {}
-    yield f"Attempts: {record.get('attempts', 1)}. Class: {error.get('class')}" + (
-        " (trying again may help)." if error.get("recoverable") else "."
-    )
-    if error.get("pointer"):
-        yield f"In the spec: {error['pointer']}"
-    if error.get("details"):
-        yield f"Details: {_brief(error['details'])}"
-    if record.get("handled_by"):
-        yield f"It was dealt with by {record['handled_by']} (on_error)."
-
-
-def _waiting(path: str, record: Mapping[str, Json]) -> list[str]:
-    question: dict[str, Any] = record.get("question") or {}
-    lines = [f"{path} waits for a person: {question.get('ask', '')}", f"Asked at {record.get('started_at')}."]
-    if record.get("deadline"):
-        lines.append(f"It stays open until {record['deadline']}.")
-    return lines
+        if getattr(planned.step, "undo", None) is None:
+            if planned.node is not None and self.services and planned.node.effect_of(self.services) == "write":
+                yield "It was not undone: it has no `undo`."
+        elif path not in (undo.get("done") or ()) and path not in [e.get("step") for e in undo.get("not_done") or ()]:
+            asked = self.status == "cancelled" and not undo
+            yield "It was not undone" + (": the run was cancelled without --undo." if asked else ".")
