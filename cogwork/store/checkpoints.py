@@ -82,6 +82,11 @@ class SqliteCheckpoints(SqliteSaver):
         self.requests = SqliteRequests(self._database, self._grouping)
         self.owners = Owners(self.path.with_name(f"{self.path.name}.owners"))
 
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return str(self.path)
+
     def close(self) -> None:
         """Finish what is being written and close the file."""
         self.requests.shutdown()
