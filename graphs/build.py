@@ -10,7 +10,7 @@ from langgraph.graph.state import CompiledStateGraph
 from graphs.analysis.check import analyse
 from graphs.analysis.draw import about
 from graphs.analysis.expand import Resolve
-from graphs.analysis.plan import Plan
+from graphs.analysis.plan import Plan, PlannedStep
 from graphs.graph import WorkflowGraph
 from graphs.language.load import Workflow
 from graphs.runtime.steps import langgraph_node
@@ -42,11 +42,17 @@ def state_graph(plan: Plan) -> StateGraph[Any, Any, Any, Any]:
             langgraph_node(step),
             input_schema=Trigger,
             metadata=about(step),
-            destinations=step.successors,
+            destinations=_destinations(plan, step),
         )
     for entry in plan.scopes[""].entries:
         graph.add_edge(START, entry)
     return graph
+
+
+def _destinations(plan: Plan, step: PlannedStep) -> tuple[str, ...]:
+    """The nodes that a step's ``Command`` may lead to, beside itself: its successors, and what it holds."""
+    body = plan.scopes.get(step.id)
+    return (*step.successors, *(body.entries if body is not None else ()))
 
 
 def compiled(plan: Plan, services: Services, *, checkpointer: Any = None, store: Any = None) -> WorkflowGraph:

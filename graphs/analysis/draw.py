@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from langchain_core.runnables.graph import Edge, Graph, Node
 
-from graphs.analysis.plan import Plan, PlannedStep
+from graphs.analysis.plan import FINALLY, ON_FAILURE, Plan, PlannedStep, Scope
 from nodes.base import Then
 from nodes.condition import ConditionNode
 
 START, END = "__start__", "__end__"
+FALLBACK = "fallback"
+"""What stands on the edge from a step to one that serves in its place."""
 
 
 def drawable(plan: Plan) -> Graph:
-    """Steps as nodes (loop bodies and used workflows as ``loop.step``), data and order as edges, choices dotted."""
+    """Steps as nodes (loop bodies and used workflows as ``loop.step``), data and order as edges, choices dotted; so are the
+    ways to what stands in for a step, and to the blocks that run at a workflow's end."""
     nodes = {START: Node(id=START, name=START, data=None, metadata=None)}
     for step in plan.steps.values():
         nodes[step.id] = Node(id=step.id, name=step.id, data=None, metadata=about(step))
@@ -33,13 +36,37 @@ def _scope_edges(plan: Plan, scope_id: str) -> list[Edge]:
     edges = [Edge(source=source, target=entry) for entry in scope.entries]
     for step_id in scope.names.values():
         step = plan.steps[step_id]
-        chosen = {name: label for label, name in choices(step)}
+        chosen = labels(plan, step)
         for successor in step.successors:
             label = chosen.get(plan.steps[successor].name)
             edges.append(Edge(source=step_id, target=successor, data=label, conditional=label is not None))
     back = scope.header or END
     edges += [Edge(source=leaf, target=back, conditional=scope.header is not None) for leaf in scope.leaves]
+    before: tuple[str, ...] = scope.leaves
+    for label, step_id in afterwards(plan, scope):
+        edges += [Edge(source=one, target=step_id, data=label, conditional=True) for one in before]
+        before = (step_id,)
+    if before != scope.leaves:
+        edges.append(Edge(source=before[0], target=back, conditional=True))
     return edges
+
+
+def afterwards(plan: Plan, scope: Scope) -> list[tuple[str, str]]:
+    """What runs when the steps of a scope have come to their end, in order: (when, id)."""
+    found = []
+    if ON_FAILURE in scope.stages:
+        found.append(("on failure", scope.stages[ON_FAILURE]))
+    if scope.kind == "workflow" and plan.undo is not None:
+        found.append(("undo", plan.undo.id))
+    if FINALLY in scope.stages:
+        found.append(("at the end", scope.stages[FINALLY]))
+    return found
+
+
+def labels(plan: Plan, step: PlannedStep) -> dict[str, str]:
+    """What stands on the dotted edges of a step, by the local name of the target."""
+    served = {plan.steps[other].name: FALLBACK for other in step.standins if other}
+    return {name: label for label, name in choices(step)} | served
 
 
 def choices(step: PlannedStep) -> list[tuple[str, str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from graphs.analysis.draw import choices
-from graphs.analysis.plan import Plan, PlannedStep
+from graphs.analysis.draw import afterwards, labels
+from graphs.analysis.plan import ON_FAILURE, Plan, PlannedStep, Stage, Unwinding
 from graphs.language.spec import ForEach, Repeat, Use
 
 LONGEST = 40
@@ -58,7 +58,9 @@ class Scene:
 def scene(plan: Plan, states: Mapping[str, str] | None = None, scope: str = "") -> Scene:
     """The picture of a scope; ``states`` are the states of steps by their id."""
     states = states or {}
-    steps = [plan.steps[step_id] for step_id in plan.scopes[scope].names.values()]
+    held = plan.scopes[scope]
+    ends = afterwards(plan, held)
+    steps = [plan.steps[step_id] for step_id in (*held.names.values(), *(step_id for _, step_id in ends))]
     boxes = tuple(
         Box(
             id=step.id,
@@ -72,10 +74,14 @@ def scene(plan: Plan, states: Mapping[str, str] | None = None, scope: str = "") 
     )
     arrows: list[Arrow] = []
     for step in steps:
-        chosen = {name: label for label, name in choices(step)}
+        chosen = labels(plan, step)
         for successor in step.successors:
             label = chosen.get(plan.steps[successor].name, "")
             arrows.append(Arrow(source=step.id, target=successor, label=" ".join(label.split())))
+    before: tuple[str, ...] = held.leaves
+    for label, step_id in ends:
+        arrows += [Arrow(source=one, target=step_id, label=label) for one in before]
+        before = (step_id,)
     return Scene(title=scope or plan.spec.name, boxes=boxes, arrows=tuple(arrows))
 
 
@@ -93,6 +99,10 @@ def _note(step: PlannedStep) -> str:
             return f"repeat{until}, at most {loop.repeat.max_iterations} times"
         case Use() as used:
             return f"uses {used.use}"
+        case Stage():
+            return "when the run has failed" if step.name == ON_FAILURE else "at the end in any case"
+        case Unwinding():
+            return "takes back what is finished, the last first"
     return f"when {short(str(step.step.when))}" if step.step.when is not None else ""
 
 

@@ -30,6 +30,8 @@ _KINDS: Final = {
     "for_each": "#1a7f37",
     "repeat": "#1a7f37",
     "use": "#1a7f37",
+    "stage": "#57606a",
+    "undo": "#57606a",
 }
 _STYLE: Final = (
     "text{font:13px system-ui,'Segoe UI',sans-serif;fill:#1f2328}.k{font-size:11px}.l{font-size:10px;fill:#57606a}"
