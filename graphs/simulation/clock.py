@@ -13,6 +13,8 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 BEGIN: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """What the clock shows at first; every simulation of one workflow sees the same times."""
+_RESOLUTION: Final = 1e-6
+"""Timers this close, in seconds, are due: asyncio's own measure is lost in rounding after a virtual year."""
 
 
 class Stuck(Exception):
@@ -27,6 +29,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.deadline = float("inf")
         self.threads = 0
         super().__init__(_Jumping(self))
+        self._clock_resolution = _RESOLUTION
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""

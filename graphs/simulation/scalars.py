@@ -21,6 +21,8 @@ _FORMATS: Final = {
     "ipv4": "192.0.2.1",
     "ipv6": "2001:db8::1",
 }
+MOST_CONSTANTS: Final = 6
+"""Of more constants than this, the least and the greatest are tried."""
 
 
 def scalars(schema: Schema, kind: str, demand: Demand) -> list[Json]:
@@ -68,6 +70,8 @@ def _holds(value: Json, asked: Test) -> bool:
 def numbers(schema: Schema, whole: bool, demand: Demand) -> list[float]:
     """Each constant, and values below and above it, within the bounds."""
     constants = sorted({c for c in demand.constants() if isinstance(c, int | float) and not isinstance(c, bool)})
+    if len(constants) > MOST_CONSTANTS:
+        constants = [*constants[: MOST_CONSTANTS // 2], *constants[-MOST_CONSTANTS // 2 :]]
     if whole:
         constants = sorted({int(c) for c in constants if float(c).is_integer()} | {_floor(c) for c in constants})
     low, high = _bound(schema, "inimum", 1, whole), _bound(schema, "aximum", -1, whole)
