@@ -24,7 +24,6 @@ KINDS: tuple[Kind, ...] = ("langgraph", "cogwork effect-free", "cogwork write")
 LIMITS: dict[Kind, float] = {"cogwork effect-free": 1.0, "cogwork write": 1.5}
 """Of the time that plain LangGraph takes with the same durability."""
 CONFIG: Any = {"configurable": {"thread_id": "resumed"}}
-RESUMPTIONS = 5
 
 
 async def durable(settings: Settings) -> list[Table]:
@@ -38,7 +37,7 @@ async def durable(settings: Settings) -> list[Table]:
         settings.tell(f"durable: {dag.name}")
         table.rows.extend(await _compared(dag, settings.repetitions))
     settings.tell("durable: resuming")
-    return [table, await _resuming(settings.size * 10)]
+    return [table, await _resuming(settings.size * 10, max(1, settings.repetitions // 8))]
 
 
 async def _compared(dag: Dag, repetitions: int) -> list[tuple[Cell, ...]]:
@@ -70,7 +69,7 @@ def _milliseconds(dag: Dag, measured: Subject) -> float:
 # -- resuming ------------------------------------------------------------------------------------------------------
 
 
-async def _resuming(size: int) -> Table:
+async def _resuming(size: int, times: int) -> Table:
     """From opening the file to the end of a run of which one node, and a person's answer, was left."""
     table = Table(name="resuming", title="resuming a long run (ms, medians)", columns=("what", "nodes", "ms"))
     spec = document(chain(size), pure=True)
@@ -78,7 +77,7 @@ async def _resuming(size: int) -> Table:
     spec["nodes"]["ask"] = {"type": "human", "ask": "Go on?", "depends_on": [last]}
     spec["output"] = "{{ ask }}"
     built, took = [], []
-    for _ in range(RESUMPTIONS):
+    for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "resumed.sqlite"
             with SqliteCheckpoints(path) as saver:

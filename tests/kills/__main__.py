@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             url = stack.enter_context(cluster()).url
         folder = Path(asked.folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="kills-")))
-        found = features(asked.store, folder, url)
+        found = features(asked.store, folder, url) - set(asked.leave_out)
         print(f"workflows with {', '.join(sorted(found)) or 'nothing special'}, on {asked.store}", flush=True)
         totals = _all(asked, folder, url, found)
     for fault in totals.faults[:SHOWN]:
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--per-spec", type=int, default=60, help="kills of one workflow at most (60)")
     parser.add_argument("--stride", type=int, default=1, help="kill at every n-th write only (1)")
     parser.add_argument("--spec", type=int, help="only the workflow of this number")
+    parser.add_argument("--leave-out", action="append", default=[], metavar="FEATURE", help="draw workflows without it")
     parser.add_argument("--without-record", action="store_true", help="keep no record of calls: must fail")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--url", help="of the PostgreSQL database; without it a cluster is made")
