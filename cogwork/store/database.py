@@ -150,9 +150,7 @@ def connected(path: Path, synchronous: str = "FULL") -> sqlite3.Connection:
         StoreError: the file cannot be opened, or is no SQLite database.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        os.chmod(path, 0o600)
+        _make(path)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
@@ -170,6 +168,20 @@ def removed(cursor: sqlite3.Cursor) -> None:
 def removals(cursor: sqlite3.Cursor) -> int:
     """A number that changes whenever pieces may have been removed."""
     return int(cursor.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _make(path: Path) -> None:
+    """Make the file where it is not there, for its owner alone.
+
+    One that is there is never opened here: to close it again would end the locks that other connections of this process
+    have on it (POSIX), and another process would take the file for unused, and remove its journal.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if not os.access(path, os.W_OK):
+        raise OSError("it may only be read")
+    os.chmod(path, 0o600)
 
 
 def unusable(path: Path, error: Exception) -> StoreError:
