@@ -334,7 +334,7 @@ def test_ctrl_c_leaves_the_run_resumable_and_says_how(folder: Path) -> None:
         read_until(said, "✓ rounds[0]")
         assert "running" in process(folder, "status", "t").stdout
         other = process(folder, "resume", "t")
-        assert (other.returncode, "Another process" in other.stderr) == (4, True)
+        assert (other.returncode, "Somebody else" in other.stderr) == (4, True)
         running.send_signal(signal.SIGINT)
         rest = said.read()
         assert running.wait() == 130

@@ -11,7 +11,7 @@ import typer
 
 from cogwork.cli import context, exits, render
 from cogwork.cli.differences import ABSENT, NOT_BEGUN, Difference, differences, excerpts, order, times
-from cogwork.cli.reasons import brief_cause, brief_error
+from cogwork.cli.reasons import brief_cause, brief_error, brief_status
 
 if TYPE_CHECKING:
     from cogwork.store.runs import RunSummary
@@ -62,7 +62,7 @@ def _as_json(one: RunSummary, other: RunSummary, found: Sequence[Difference]) ->
 
 def _show_runs(one: RunSummary, other: RunSummary) -> None:
     for sign, style, summary in (("−", "red", one), ("+", "green", other)):
-        mark = f"{render.MARKS[summary.status]} {summary.status}"
+        mark = f"{render.MARKS[summary.status]} {brief_status(summary.status, summary.reason)}"
         render.say((f"{sign} {summary.thread}", style), "  ", (mark, render.STYLES[summary.status]))
 
 
