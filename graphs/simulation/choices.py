@@ -27,6 +27,8 @@ class Pick:
     option: int
     of: int
     label: str
+    aside: int = 0
+    """The number of options, where the choice decides nothing further; ``of`` is 1 then."""
 
     @property
     def place(self) -> str:
@@ -40,6 +42,8 @@ class _Left:
 
     planned: dict[str, int]
     options: tuple[Option, ...]
+    aside: bool = False
+    """Whether its last choice decides nothing, so that it need not be done once that option was taken elsewhere."""
 
 
 class Choices:
@@ -75,7 +79,7 @@ class Choices:
         if key not in self._known:
             place = _INDEX.sub("", key)
             index = next((i for i in range(len(options)) if (place, i) not in self.tried), 0)
-            self._note(key, index, 1, labels[index])
+            self._note(key, self.planned.get(key, index), 1, labels[self.planned.get(key, index)], len(options))
         return options[self._known[key]]
 
     def _chosen(self, key: str, place: str, count: int) -> int:
@@ -83,8 +87,8 @@ class Choices:
             return min(self.planned[key], count - 1)
         return next((i for i in range(count) if (place, i) not in self.tried), 0)
 
-    def _note(self, key: str, index: int, of: int, label: str) -> None:
-        made = Pick(key=key, option=index, of=of, label=label)
+    def _note(self, key: str, index: int, of: int, label: str, aside: int = 0) -> None:
+        made = Pick(key=key, option=index, of=of, label=label, aside=aside)
         self._known[key] = self._last[made.place] = index
         self.tried.add((made.place, index))
         self.taken.append(made)
@@ -112,6 +116,8 @@ class Tree:
     @property
     def exhausted(self) -> bool:
         """Whether no run is left."""
+        if not (self._paired or self._rest):
+            self._fresh = deque(left for left in self._fresh if not left.aside or self._is_new(left))
         return not (self._fresh or self._paired or self._rest)
 
     def next(self) -> Choices:
@@ -120,7 +126,10 @@ class Tree:
             left = self._fresh.popleft()
             if self._is_new(left):
                 return Choices(left.planned, self.tried)
-            self._paired.append(left)
+            if not left.aside:
+                self._paired.append(left)
+            elif self.exhausted:
+                return Choices(left.planned, self.tried)
         while self._paired:
             left = self._paired.popleft()
             if any(
@@ -138,6 +147,7 @@ class Tree:
         options: tuple[Option, ...] = ()
         for pick in choices.taken:
             if pick.of == 1:
+                self._leave_aside(pick, before, options)
                 continue
             if pick.key not in choices.planned:
                 for option in range(pick.of):
@@ -147,9 +157,17 @@ class Tree:
             before[pick.key] = pick.option
             options = (*options, (pick.place, pick.option))
 
+    def _leave_aside(self, pick: Pick, before: dict[str, int], options: tuple[Option, ...]) -> None:
+        for option in range(pick.aside):
+            if (pick.place, option) not in self.tried:
+                left = _Left({**before, pick.key: option}, (*options, (pick.place, option)), aside=True)
+                self._fresh.append(left)
+
     def _is_new(self, left: _Left) -> bool:
         if left.options[-1] not in self.tried:
             return True
+        if left.aside:
+            return False
         return any(key not in self._seen for key in self._projections(left.options))
 
     def _projections(self, options: Sequence[Option]) -> Iterator[tuple[int, frozenset[Option]]]:

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatResult
 from langchain_core.runnables import RunnableConfig
 
-from graphs.runtime.scheduler import STEP_METADATA
+from graphs.runtime.calling import STEP_METADATA
 from state.services import CallContext, Effect, Services, Tool
 from state.values import Json, Schema
 
