@@ -226,7 +226,6 @@ def test_given_inputs_are_no_choices(stage: Stage) -> None:
         simulated(stage, spec, input={"flag": "maybe"})
 
 
-@pytest.mark.xfail(strict=True, reason="the runtime does not act on it yet")
 def test_a_race_is_lost_by_the_slow_one(stage: Stage) -> None:
     nodes = {"a": do(1), "b": do(2), "first": say(1, depends_on=["a", "b"], join="any", cancel_rest=True)}
     report = simulated(stage, {"nodes": nodes})
@@ -353,7 +352,6 @@ def test_from_python_it_is_one_call() -> None:
 # -- what follows the steps ------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="the runtime does not act on it yet")
 def test_blocks_and_undo_at_the_end_are_walked(stage: Stage) -> None:
     undo = {"tool": "do.write", "args": {"value": "{{ a }}"}}
     nodes = {"a": {**do(1, "write", timeout=5), "undo": undo}, "b": do("{{ a }}", timeout=5)}
@@ -364,7 +362,6 @@ def test_blocks_and_undo_at_the_end_are_walked(stage: Stage) -> None:
     assert "undo" not in left(report)
 
 
-@pytest.mark.xfail(strict=True, reason="the runtime does not act on it yet")
 def test_fallbacks_are_reached(stage: Stage) -> None:
     nodes = {"a": {**do(1), "fallback": [{"tool": "do.none", "args": {"value": 2}}, {"node": "b"}]}, "b": say(3)}
     report = simulated(stage, {"nodes": nodes})
