@@ -188,6 +188,11 @@ class MockModels:
         limit = (settings or {}).get("max_tokens")
         return MockModel(front=self.front, name=name or "default", max_tokens=limit)
 
+    def price(self, name: str) -> tuple[float, float] | None:
+        """What the settings say that the model costs."""
+        asked = getattr(self.real, "price", None)
+        return asked(name) if asked is not None else None
+
     def problem(self, name: str) -> str | None:
         """Why the name would be refused."""
         return self.real.problem(name)  # type: ignore[no-any-return]
