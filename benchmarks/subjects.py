@@ -65,6 +65,9 @@ class NoModels:
         """There is none."""
         raise LookupError("the benchmarks use no model")
 
+    def price(self, name: str) -> None:
+        return None
+
     def problem(self, name: str) -> str:
         """There is none."""
         return f"the benchmarks use no model, not {name}"

@@ -58,6 +58,7 @@ class App:
             per_mode=chosen.models,
             providers={"openai": openai},
             allowed=chosen.allowed_models,
+            prices=chosen.prices,
         )
 
     def _prompts(self) -> PromptLibrary:

@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     models: dict[str, str] = Field(
         default_factory=dict, description="The model per mode, such as {coding: openai:gpt-4o}."
     )
+    prices: dict[str, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="USD per million tokens read and written, by model: {openai:gpt-4o: [2.5, 10]}; for limits on cost.",
+    )
     allowed_models: list[str] | None = Field(
         default=None, description="Names or patterns of the models that specs may name."
     )

@@ -12,10 +12,11 @@ from graphs.analysis.draw import about
 from graphs.analysis.expand import Resolve
 from graphs.analysis.plan import Plan, PlannedStep
 from graphs.graph import WorkflowGraph
+from graphs.keeping import kept_by
 from graphs.language.load import Workflow
 from graphs.runtime.steps import langgraph_node
 from state.errors import SpecError
-from state.graph import GraphState, Trigger
+from state.graph import GraphState, History, Trigger
 from state.services import Services
 
 
@@ -40,7 +41,7 @@ def state_graph(plan: Plan) -> StateGraph[Any, Any, Any, Any]:
         graph.add_node(
             step.id,
             langgraph_node(step),
-            input_schema=Trigger,
+            input_schema=History if step.kind == "undo" else Trigger,
             metadata=about(step),
             destinations=_destinations(plan, step),
         )
@@ -57,6 +58,8 @@ def _destinations(plan: Plan, step: PlannedStep) -> tuple[str, ...]:
 
 def compiled(plan: Plan, services: Services, *, checkpointer: Any = None, store: Any = None) -> WorkflowGraph:
     """The compiled graph of a sound plan."""
+    if checkpointer:
+        kept_by(checkpointer)  # noted on the saver before LangGraph copies it, so that all graphs on it share it
     made = state_graph(plan).compile(checkpointer=checkpointer, store=store, name=plan.spec.name)
     return _as_workflow_graph(made, plan, services)
 

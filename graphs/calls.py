@@ -16,7 +16,7 @@ from graphs.language.spec import WorkflowSpec
 from graphs.runtime.loops import reopened
 from graphs.runtime.run import Record, Run
 from graphs.runtime.scheduler import Scheduler
-from state.errors import InputRefused, NotResumable, Stalled, WorkflowFailed
+from state.errors import InputRefused, NotResumable, Stalled, WorkflowCancelled, WorkflowFailed
 from state.graph import RESET
 from state.schemas import faults, with_defaults
 from state.values import Json, UnfitValue, normalise
@@ -24,6 +24,8 @@ from state.values import Json, UnfitValue, normalise
 if TYPE_CHECKING:
     from graphs.graph import WorkflowGraph
 
+ENDED = ("completed", "failed", "cancelled")
+"""The statuses of runs that are over."""
 CONTEXT = ("session", "user", "history", "project", "environment")
 
 
@@ -42,13 +44,16 @@ class Call:
 
         Raises:
             WorkflowFailed: with the first failure.
+            WorkflowCancelled: somebody cancelled it.
             Stalled: it came to no end, and to nobody who is asked.
         """
         about, run = self.scheduler.about, self.scheduler.run
-        if not (about.get("ended") or run.asked or halted):
+        if not (about.get("ended") or run.asked or about.get("budget") or self.scheduler.marked or halted):
             raise Stalled(about["id"], run.unsettled())
-        if about.get("status") == "failed" and about.get("ended"):
+        if about.get("ended") and about.get("status") == "failed":
             raise WorkflowFailed(about["id"], about.get("error") or {})
+        if about.get("ended") and about.get("status") == "cancelled":
+            raise WorkflowCancelled(about["id"], about.get("error") or {})
 
 
 async def classify(graph: WorkflowGraph, input: Any, config: RunnableConfig | None, context: Any) -> Call:
@@ -108,7 +113,7 @@ def _stands_there(newest: StateSnapshot, checkpoint: str | None) -> None:
 
 def _over(snapshot: StateSnapshot) -> bool:
     """Whether the thread's run has ended. After a crash ``next`` may be empty though work remains: ``tasks`` is not."""
-    return not snapshot.tasks or snapshot.values.get("run", {}).get("status") in ("completed", "failed")
+    return not snapshot.tasks or snapshot.values.get("run", {}).get("status") in ENDED
 
 
 def _forked(snapshot: StateSnapshot, config: RunnableConfig | None) -> bool:
@@ -145,6 +150,7 @@ def _new_run(
         "digest": graph.digest,
         "attempt": 1,
         "status": "running",
+        "rev": 0,
         "started_at": graph.now().isoformat(),
         "context": _context(context),
     }
@@ -185,7 +191,7 @@ def _context(given: Any) -> Json:
 async def _fork(graph: WorkflowGraph, config: RunnableConfig, snapshot: StateSnapshot) -> Call:
     """Begin a new run at a checkpoint; written down first, so that its questions and its id are in the state."""
     values, about = snapshot.values, snapshot.values.get("run", {})
-    fresh: Record = {"id": uuid.uuid4().hex, "forked_from": about.get("id"), "status": "running", "error": None}
+    fresh = _fresh(about)
     nodes, results = values.get("nodes", {}), values.get("results", {})
     scheduler = _scheduler(graph, about, records=nodes, results=results, input=values.get("input"), snapshot=snapshot)
     given = config["configurable"]
@@ -194,6 +200,17 @@ async def _fork(graph: WorkflowGraph, config: RunnableConfig, snapshot: StateSna
     await graph.aupdate_state(base, Command(update={"run": fresh}, goto=goto), as_node=graph.plan.sink)
     latest = _latest(config)
     return _continued(graph, None, latest, await graph.aget_state(latest))
+
+
+def _fresh(about: Record) -> Record:
+    """The entries of a run's record that a fork of it begins with."""
+    return {
+        "id": uuid.uuid4().hex,
+        "forked_from": about.get("id"),
+        "status": "running",
+        "rev": int(about.get("rev") or 0) + 1,
+        **dict.fromkeys(("reason", "error", "cancelled", "undo", "also", "ended_at")),
+    }
 
 
 def _latest(config: RunnableConfig) -> RunnableConfig:
@@ -206,7 +223,7 @@ def _continued(graph: WorkflowGraph, input: Any, config: RunnableConfig, snapsho
     about: Record = {**values.get("run", {}), "ended": False}
     first: dict[str, Any] = {}
     if _forked(snapshot, config):
-        fresh = {"id": uuid.uuid4().hex, "forked_from": about.get("id"), "status": "running", "error": None}
+        fresh = _fresh(about)
         about |= fresh
         first = {"run": fresh}
     scheduler = _scheduler(
@@ -217,8 +234,11 @@ def _continued(graph: WorkflowGraph, input: Any, config: RunnableConfig, snapsho
         input=values.get("input"),
         snapshot=snapshot,
     )
-    scheduler.first = first
-    scheduler.cut_off = len(snapshot.tasks) > len(snapshot.next)
+    scheduler.first, scheduler.resumed = first, True
+    if about.get("status") == "paused":
+        scheduler.first = {"run": scheduler.moved("running")}
+    scheduler.hold_back_all()
+    scheduler.cut_off_before = len(snapshot.tasks) > len(snapshot.next)
     expire(scheduler)
     if isinstance(input, Command) and input.resume is not None:
         input = answered(scheduler, input, snapshot)
@@ -252,6 +272,8 @@ def _scheduler(
     scheduler.messages = tuple((snapshot.values if snapshot else {}).get("messages", ()))
     run.top.input = input
     run.reopen = lambda member: reopened(scheduler, member)
+    if about.get("error") and about.get("status") not in ENDED:
+        run.top.error, run.failed = about["error"], True
     run.populate(run.top)
     return scheduler
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 
-from graphs.runtime.scheduler import STEP_METADATA
+from graphs.runtime.calling import STEP_METADATA
 from state.errors import WorkflowFailed
 from state.events import Event, EventKind, is_event
 from state.values import Json

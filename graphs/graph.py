@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.graph import Graph
 from langgraph._internal._config import ensure_config
+from langgraph.errors import GraphDrained
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import RunControl
 from langgraph.types import StateUpdate
 from pydantic import BaseModel
 
 from graphs import blocking
 from graphs.analysis.draw import drawable
 from graphs.analysis.plan import Plan
-from graphs.calls import Call, classify
+from graphs.calls import ENDED, Call, classify
+from graphs.keeping import POLL, heeded, kept_by, owned_name, recorded, request
 from graphs.language.dump import digest
 from graphs.runtime.steps import SCHEDULER
 from graphs.schemas import input_model, output_model
 from graphs.streams import Filter
+from state.durable import Durable
+from state.errors import NotResumable, Owned, WorkflowCancelled, WorkflowFailed
 from state.events import Event
 from state.services import Services
 
@@ -66,19 +73,44 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
             WorkflowFailed: after the last chunk of a run that failed.
         """
         config = self._known(config)
+        configurable = (config or {}).get("configurable", {})
+        saver = configurable.get("__pregel_checkpointer", self.checkpointer)
+        async with AsyncExitStack() as stack:
+            kept = kept_by(saver) if saver and "thread_id" in configurable else None
+            if kept is not None:
+                await stack.enter_async_context(kept.owners.held(owned_name(configurable)))
+            async for chunk in self._driven(input, config, kept, kwargs):
+                yield chunk
+
+    async def _driven(
+        self, input: Any, config: RunnableConfig | None, durable: Durable | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Any]:
+        """One call of the graph by the owner of its thread."""
         call = await classify(self, input, config, kwargs.get("context"))
         kept = Filter(self.stream_mode, kwargs)
+        own = call.durable and kwargs.get("control") is None
         call.scheduler.telling = kept.wants("custom") or "__pregel_stream" in (config or {}).get("configurable", {})
         call.scheduler.draining = _drain(kwargs.get("control"))
+        call.scheduler.durable, call.scheduler.cache = call.durable, self.cache
+        if own:
+            kwargs["control"] = control = RunControl()
+            call.scheduler.halt = lambda: control.request_drain("pause")
         call.scheduler.stepwise = self._halts(kwargs)
         if call.durable:
             kwargs["durability"] = "sync"
-        try:
-            async for chunk in super().astream(call.input, self._running(call, call.config or config), **kwargs):
-                if (shown := kept.shown(chunk)) is not None:
-                    yield shown
-        finally:
-            await call.scheduler.close()
+        async with AsyncExitStack() as stack:
+            if durable is not None:
+                thread = str((config or {})["configurable"]["thread_id"])
+                await stack.enter_async_context(recorded(call.scheduler, durable, thread))
+                await stack.enter_async_context(heeded(call.scheduler, durable, thread))
+            stack.push_async_callback(call.scheduler.close)
+            try:
+                async for chunk in super().astream(call.input, self._running(call, call.config or config), **kwargs):
+                    if (shown := kept.shown(chunk)) is not None:
+                        yield shown
+            except GraphDrained:
+                if not own:
+                    raise
         call.conclude(halted=call.scheduler.stepwise or bool(call.scheduler.draining and call.scheduler.draining()))
 
     def _known(self, config: RunnableConfig | None) -> RunnableConfig | None:
@@ -101,6 +133,58 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
         given["recursion_limit"] = RECURSION_LIMIT
         given["configurable"] = {**(config or {}).get("configurable", {}), SCHEDULER: call.scheduler}
         return given  # type: ignore[return-value]
+
+    async def apause(self, config: RunnableConfig, reason: str = "") -> None:
+        """Ask the run on the thread to rest; returns when it does.
+
+        Starts stop at once, writes in flight end and are recorded, all else in flight runs again when the run is resumed.
+
+        Raises:
+            NotResumable: nobody works on it.
+        """
+        kept, thread, name = self._kept(config)
+        if not kept.owners.alive(name):
+            raise NotResumable(f"Nobody works on {thread!r}: there is nothing to pause")
+        await kept.requests.make(thread, request("pause", reason))
+        while kept.owners.alive(name) and await kept.requests.open(thread) is not None:  # noqa: ASYNC110 - the owner may be another process
+            await asyncio.sleep(POLL)
+
+    async def acancel(self, config: RunnableConfig, *, undo: bool = False, reason: str = "") -> Any:
+        """Cancel the run on the thread; returns its state once it has ended.
+
+        ``on_failure`` and ``finally`` run; with ``undo`` the finished steps are taken back. Whoever works on the run does so;
+        where nobody does, this call.
+
+        Raises:
+            NotResumable: the thread holds no run, or one that has ended.
+        """
+        kept, thread, name = self._kept(config)
+        snapshot = await self.aget_state(config)
+        if not snapshot.values or snapshot.values.get("run", {}).get("status") in ENDED:
+            raise NotResumable(f"Thread {thread!r} holds no run that goes on: there is nothing to cancel")
+        await kept.requests.make(thread, request("cancel", reason, undo=undo))
+        while await kept.requests.open(thread) is not None:
+            if kept.owners.alive(name):
+                await asyncio.sleep(POLL)
+                continue
+            with suppress(WorkflowCancelled, WorkflowFailed, Owned):
+                await self.ainvoke(None, config)
+                break
+        return (await self.aget_state(config)).values
+
+    def _kept(self, config: RunnableConfig) -> tuple[Durable, str, str]:
+        configurable = config.get("configurable", {})
+        if not self.checkpointer or "thread_id" not in configurable:
+            raise NotResumable("Only a graph with a checkpointer and a thread_id can be paused or cancelled")
+        return kept_by(self.checkpointer), str(configurable["thread_id"]), owned_name(configurable)
+
+    def pause(self, config: RunnableConfig, reason: str = "") -> None:
+        """``apause`` for callers without an event loop."""
+        blocking.run(self.apause(config, reason))
+
+    def cancel(self, config: RunnableConfig, *, undo: bool = False, reason: str = "") -> Any:
+        """``acancel`` for callers without an event loop."""
+        return blocking.run(self.acancel(config, undo=undo, reason=reason))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """The state at the end of the run, or where it rests (``__interrupt__`` holds the questions)."""

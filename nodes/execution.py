@@ -43,6 +43,8 @@ class Outcome:
     messages: tuple[Any, ...] = ()
     fallback: str = ""
     cached: bool = False
+    model: str = ""
+    """The model that answered, where one was asked."""
 
 
 class Recorder(Protocol):

@@ -73,11 +73,11 @@ class LlmNode(CallingNode):
         question = HumanMessage(told.user)
         asked = self._asked(system, question, call)
         name = self.model or (agent.model if agent else None)
-        answer = await self._answer(call, name, asked)
+        answer, model = await self._answer(call, name, asked)
         value = answer.value if self.output is not None else answer.text
         exchange = (question, _assistant(answer)) if self.history else ()
         usage = {} if call.cached else answer.usage
-        return Outcome(value=value, usage=usage, messages=exchange, cached=call.cached)
+        return Outcome(value=value, usage=usage, messages=exchange, cached=call.cached, model=model)
 
     def _asked(self, system: str, question: HumanMessage, call: StepCall) -> list[BaseMessage]:
         """What the model is told: instructions, the thread's messages where they are wanted, the question."""
@@ -86,8 +86,8 @@ class LlmNode(CallingNode):
         before = call.messages if self.history else ()
         return [*([SystemMessage(system)] if system else []), *before, question]
 
-    async def _answer(self, call: StepCall, name: str | None, asked: Sequence[BaseMessage]) -> Answer:
-        """The whole asking, its round of repair included, as one call."""
+    async def _answer(self, call: StepCall, name: str | None, asked: Sequence[BaseMessage]) -> tuple[Answer, str]:
+        """The whole asking, its round of repair included, as one call; with the model that answers."""
         mode, settings = self.mode or call.mode, self._settings()
         model = call.services.models.find(name, mode=mode, settings=settings)
         target = name or _name_of(model)
@@ -109,7 +109,7 @@ class LlmNode(CallingNode):
             do=do,
             reuse=None if self.cache is None else Reuse("llm", about, self.cache),
         )
-        return Answer.from_dict(answer)
+        return Answer.from_dict(answer), target
 
     def _rendered(self, call: StepCall) -> RenderedPrompt:
         values = call.value("/with") or {}

@@ -11,6 +11,7 @@ CogworkError                 everything that cogwork raises on purpose
 │   └── Owned                somebody else works on the run right now
 ├── WorkflowFailed           the run ended as failed; carries the first failure as data
 ├── Unrecorded               the record of calls cannot be written; the run stops and can be resumed
+├── WorkflowCancelled        the run was cancelled
 └── Stalled                  a fault of cogwork's own: a run that is not over and in which nothing goes on
 """
 
@@ -221,6 +222,14 @@ class Unrecorded(CogworkError):
         super().__init__(
             f"The call {key} could not be recorded ({type(error).__name__}: {error}); mend the store and resume the run"
         )
+
+
+class WorkflowCancelled(CogworkError):
+    """Somebody cancelled the run; ``error`` says why (``Fault.record``, class ``cancelled``)."""
+
+    def __init__(self, run: str, error: dict[str, Json]) -> None:
+        self.run, self.error = run, error
+        super().__init__(f"Run {run} was cancelled: {error.get('message')}")
 
 
 class Stalled(CogworkError):

@@ -12,14 +12,18 @@ EventKind: TypeAlias = Literal[
     "run.resumed",
     "run.completed",
     "run.failed",
+    "run.cancelled",
     "run.paused",
+    "run.pausing",
     "step.started",
     "step.token",
     "step.retry",
+    "step.fallback",
     "step.finished",
     "step.skipped",
     "step.failed",
     "step.cancelled",
+    "step.undone",
     "step.opened",
     "step.waiting",
     "item.started",
@@ -32,10 +36,11 @@ EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)
 class Event:
     """One happening: ``step`` is the path of the step it is about (empty for the run), ``data`` depends on the kind.
 
-    ``step.token`` carries ``text``; ``step.retry`` ``attempt``, ``wait`` (seconds) and ``error``; ``step.finished``
-    ``seconds``, ``attempts`` and, where a model was asked, ``usage``; ``step.skipped`` ``cause``; ``step.failed`` and
-    ``run.failed`` ``error``; ``step.opened`` ``count``; ``step.waiting`` the question; ``run.completed`` ``output``;
-    ``run.paused`` ``questions``.
+    ``step.token`` carries ``text``; ``step.retry`` ``attempt``, ``wait`` (seconds) and ``error``; ``step.fallback``
+    ``fallback`` and ``error``; ``step.finished`` ``seconds``, ``attempts`` and, where they apply, ``usage``, ``fallback`` and
+    ``cached``; ``step.skipped`` ``cause``; ``step.failed``, ``run.failed`` and ``run.cancelled`` ``error``; ``step.undone``
+    ``of`` and, where it could not be, ``error``; ``step.opened`` ``count``; ``step.waiting`` the question; ``run.completed``
+    ``output``; ``run.pausing`` and ``run.paused`` ``reason``, the latter also ``questions``.
     """
 
     kind: EventKind
@@ -46,7 +51,7 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         """The event as plain JSON."""
-        return {"event": self.kind, "run": self.run, "at": self.at, "step": self.step, **self.data}
+        return {**self.data, "event": self.kind, "run": self.run, "at": self.at, "step": self.step}
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Event:

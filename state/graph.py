@@ -21,6 +21,24 @@ def merged(old: dict[str, Json] | None, new: dict[str, Json]) -> dict[str, Json]
     return {**old, **new} if old else dict(new)
 
 
+_RANK: Final = {"running": 0, "paused": 1, "completed": 2, "failed": 2, "cancelled": 2}
+"""Which of two statuses of the same revision holds: an end outlasts a rest."""
+
+
+def moved(old: dict[str, Json] | None, new: dict[str, Json]) -> dict[str, Json]:
+    """``merged`` for the run's record: of two statuses written in one superstep the later move holds, whatever their order.
+
+    A status comes with its revision, ``rev``; one of an earlier revision than the known one is left out.
+    """
+    if old and "status" in old and "status" in new and RESET not in new and _order(new) < _order(old):
+        new = {key: value for key, value in new.items() if key not in ("status", "reason", "rev", "ended_at")}
+    return merged(old, new)
+
+
+def _order(run: dict[str, Json]) -> tuple[int, int]:
+    return int(run.get("rev") or 0), _RANK.get(str(run["status"]), 0)
+
+
 def extended(old: list[str] | None, new: list[str]) -> list[str]:
     """``old`` followed by ``new``; a leading ``RESET`` forgets ``old`` first."""
     if new and new[0] == RESET:
@@ -32,7 +50,8 @@ class GraphState(TypedDict, total=False):
     """What a thread holds; plain JSON, but for the messages of a conversation.
 
     ``input``    the validated input of the current run
-    ``run``      its id, workflow, version, status, start and end, context, error
+    ``run``      its id, workflow, version, status (running, paused, completed, failed, cancelled) and the reason of a rest or
+                 failure, start and end, context, error, what was undone, raised limits
     ``nodes``    one record per step, by path: status, cause, attempts, times, error, usage
     ``results``  the value of each finished step, by path
     ``path``     the paths in the order in which they were settled
@@ -41,7 +60,7 @@ class GraphState(TypedDict, total=False):
     """
 
     input: Json
-    run: Annotated[dict[str, Json], merged]
+    run: Annotated[dict[str, Json], moved]
     nodes: Annotated[dict[str, Json], merged]
     results: Annotated[dict[str, Json], merged]
     path: Annotated[list[str], extended]
@@ -52,7 +71,14 @@ class GraphState(TypedDict, total=False):
 class Trigger(TypedDict, total=False):
     """What a node reads of the state: nothing but the run, as the scheduler holds the rest in memory."""
 
-    run: Annotated[dict[str, Json], merged]
+    run: Annotated[dict[str, Json], moved]
+
+
+class History(TypedDict, total=False):
+    """What the step that takes others back reads of the state: the order in which they were settled."""
+
+    run: Annotated[dict[str, Json], moved]
+    path: Annotated[list[str], extended]
 
 
 Update = dict[str, Any]

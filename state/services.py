@@ -84,6 +84,9 @@ class Models(Protocol):
             Fault: ``invalid_input`` where the name is unknown or not allowed, with suggestions.
         """
 
+    def price(self, name: str) -> tuple[float, float] | None:
+        """USD for a million tokens read and written by the model of that name; None where nobody has said."""
+
     def problem(self, name: str) -> str | None:
         """Why ``find`` would refuse that name, in one sentence; None when it would not. Opens no connection."""
 

@@ -126,6 +126,10 @@ class _NoModels:
     def find(self, name: str | None, **_: Any) -> Any:
         raise Fault("invalid_input", f"no model {name} on this stage")
 
+    def price(self, name: str) -> tuple[float, float] | None:
+        """Nothing is known of its price."""
+        return getattr(self, "prices", {}).get(name)
+
     def problem(self, name: str) -> str | None:
         return f"no model {name} on this stage"
 

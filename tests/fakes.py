@@ -132,6 +132,10 @@ class ScriptedModels:
             raise Fault("invalid_input", refusal, origin="model")
         return self.models[chosen]
 
+    def price(self, name: str) -> tuple[float, float] | None:
+        """Nothing is known of its price."""
+        return getattr(self, "prices", {}).get(name)
+
     def problem(self, name: str) -> str | None:
         """Why that name is refused."""
         return None if name in self.models else f"There is no model {name!r}"

@@ -50,7 +50,9 @@ class ChatModels:
         per_mode: Mapping[str, str] | None = None,
         providers: Mapping[str, Provider] | None = None,
         allowed: Sequence[str] | None = None,
+        prices: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
+        self._prices = dict(prices or {})
         self._providers = dict(providers or {})
         self._per_mode = dict(per_mode or {})
         self._allowed = None if allowed is None else tuple(allowed)
@@ -87,6 +89,11 @@ class ChatModels:
         served = (f"{key}:{model}" for key, p in self._providers.items() if p.usable for model in _served(key, p))
         every = {"offline", self._default, *self._per_mode.values(), *served}
         return sorted(name for name in every if self.problem(name) is None)
+
+    def price(self, name: str) -> tuple[float, float] | None:
+        """USD for a million tokens read and written by the model of that name; None where the settings do not say."""
+        known = self._prices.get(name)
+        return known or next((price for key, price in self._prices.items() if key.partition(":")[2] == name), None)
 
     def problem(self, name: str) -> str | None:
         """Why ``find`` would refuse that name, in one sentence; None when it would not. Opens no connection."""

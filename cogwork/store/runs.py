@@ -145,8 +145,12 @@ def _summary(thread: str, found: CheckpointTuple, alive: Callable[[str], bool]) 
 
 def _status(run: Mapping[str, Json], asks: bool, alive: Callable[[], bool]) -> RunStatus:
     match run.get("status"):
-        case "completed" | "failed" | "cancelled" as ended:
-            return ended
+        case "completed":
+            return "completed"
+        case "failed":
+            return "failed"
+        case "cancelled":
+            return "cancelled"
         case status:
             if alive():
                 return "running"

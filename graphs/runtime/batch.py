@@ -51,8 +51,15 @@ class Batch:
         waiting = [s for s in member.planned.successors if s not in member.frame.view]
         if record["status"] != "failed" or record.get("handled_by"):
             self.goto.update(dict.fromkeys(waiting))
+        elif member.frame.parent is None:
+            self.run(error=scheduler.about.setdefault("error", None) or record["error"])
+            scheduler.about["error"] = self.extra["run"]["error"]
         if not waiting or member.frame.error is not None:
             self.close(member.frame)
+
+    def run(self, **entries: Json) -> None:
+        """Change entries of the run's record."""
+        self.extra.setdefault("run", {}).update(entries)
 
     def note(self, path: str, record: Record, *value: Json) -> None:
         """A record that settles nothing: an open loop, an item, a question, a cancelled step."""
@@ -82,7 +89,10 @@ class Batch:
         if self.nodes or self.extra:
             self.scheduler.pending.append(self)
             self.scheduler.wake_people()
-            self.extra = self.scheduler.begun() | self.extra
+            first = self.scheduler.begun()
+            if "run" in first and "run" in self.extra:
+                first["run"] |= self.extra.pop("run")
+            self.extra = first | self.extra
         update: dict[str, Any] = dict(self.extra)
         if self.nodes:
             update["nodes"] = self.nodes

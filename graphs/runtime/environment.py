@@ -70,8 +70,19 @@ def _scope_value(frame: Frame, kind: str, about: Mapping[str, Json]) -> Json:
     if kind == "vars":
         return dict(owner.scope.vars)
     if kind == "run":
-        return {name: about.get(name) for name in ("id", "attempt", "started_at", "status", "error")}
+        return {**{name: about.get(name) for name in ("id", "attempt", "started_at")}, **_how_it_stands(frame, about)}
     return about.get(kind) or {}
+
+
+def _how_it_stands(frame: Frame, about: Mapping[str, Json]) -> Record:
+    """Status and error as the steps see them: in what follows a workflow's steps, of that workflow."""
+    stage = next((f for f in frame.outward() if f.scope.kind == "stage"), None)
+    if stage is None or stage.parent is None:
+        return {"status": about.get("status"), "error": about.get("error")}
+    error = stage.parent.error
+    if error is None:
+        return {"status": "completed", "error": None}
+    return {"status": "cancelled" if error.get("class") == "cancelled" else "failed", "error": error}
 
 
 def body_value(run: Run, frame: Frame, about: Mapping[str, Json]) -> Json:

@@ -18,7 +18,12 @@ from state.values import Json
 
 Record = dict[str, Json]
 _INDEX = re.compile(r"\[\d+\]")
+CALLING = ("llm", "tool")
+"""The kinds that call models and tools."""
 FINAL = frozenset({"done", "skipped", "failed"})
+OVER = FINAL | {"cancelled"}
+STAGES = ("on_failure", "undo", "finally")
+"""What follows a workflow's own steps, in this order."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -38,6 +43,8 @@ class Frame:
     ahead: dict[str, Settled] = field(default_factory=dict)
     """``view`` and what has finished since, checkpointed or not."""
     error: Record | None = None
+    stages: dict[str, Instance] = field(default_factory=dict)
+    """The holders of what follows its steps, by the names in ``STAGES``."""
     active: int = 0
     """Instances at work or finished but not yet in the checkpoint, at any depth below."""
 
@@ -96,6 +103,11 @@ class Run:
         self.started = sum(1 for path, record in self.records.items() if record.get("attempts") and self._works(path))
         """How many model and tool calls have begun."""
         self.fragile = fragile(plan)
+        self.racers: dict[str, list[tuple[str, str]]] = {}
+        """For a step that may lose a race: the ids and names of those that may win it."""
+        for step in plan.steps.values():
+            for loser in step.losers:
+                self.racers.setdefault(loser, []).append((step.id, step.name))
 
     # -- building and growing ------------------------------------------------------------------------------
 
@@ -111,6 +123,31 @@ class Run:
             self.take_over(member, self.records[member.path])
         for member in frame.members.values():
             self.consider(member)
+        self.set_stages(frame)
+
+    def set_stages(self, frame: Frame) -> None:
+        """Create the holders of what follows the frame's steps, and take over what the records say of them."""
+        stages = dict(frame.scope.stages)
+        if frame is self.top and self.plan.undo is not None:
+            stages["undo"] = self.plan.undo.id
+        for name, step_id in stages.items():
+            member = Instance(planned=self.plan.steps[step_id], path=frame.prefix + name, frame=frame)
+            frame.stages[name] = member
+            status = self.records.get(member.path, {}).get("status")
+            if status == "open":
+                self.mark_open(member)
+                self.reopen(member)
+            elif status is not None:
+                member.state = "settled"
+
+    def due(self, frame: Frame, *, undo: bool) -> Instance | None:
+        """The holder of the next stage of a frame whose steps have come to rest; None when all are over."""
+        for name in STAGES:
+            wanted = name == "finally" or (frame.error is not None and (name == "on_failure" or undo))
+            member = frame.stages.get(name)
+            if wanted and member is not None and member.state != "settled":
+                return member
+        return None
 
     def take_over(self, member: Instance, record: Record) -> None:
         """Set an instance to what its record in the checkpoint says."""
@@ -123,6 +160,8 @@ class Run:
         elif status == "waiting":
             member.state = "waiting"
             self.asked[member.path] = member
+        elif status == "again":
+            member.state = "new"
 
     def mark_open(self, member: Instance) -> None:
         """A loop or used workflow has begun."""
@@ -174,13 +213,13 @@ class Run:
     def _works(self, path: str) -> bool:
         """Whether the step of that path calls a model or a tool."""
         step = self.plan.steps.get(_INDEX.sub("", path))
-        return step is not None and step.kind in ("llm", "tool")
+        return step is not None and step.kind in CALLING
 
     # -- looking -------------------------------------------------------------------------------------------
 
     def failing(self, frame: Frame) -> bool:
-        """Whether the frame, or one around it, has failed: nothing may start in it."""
-        return any(f.error is not None for f in frame.outward())
+        """Whether the frame, or one around it, has failed: nothing may start in it, but in the stages that follow."""
+        return any(around.error is not None for around in within(frame))
 
     def take(self, step_id: str) -> list[Instance]:
         """The ready instances of a step, now the caller's and counted as active."""
@@ -208,6 +247,8 @@ class Run:
         """The step ids of open loops and used workflows in which nothing will go on, as something around them has failed."""
         for step_id, members in self.open.items():
             for member in members.values():
+                if member.planned.kind in ("stage", "undo"):
+                    continue
                 if self.failing(member.frame) and not any(frame.active for frame in member.frames.values()):
                     yield step_id
 
@@ -234,6 +275,19 @@ class Run:
             around.active += change
             if change < 0 and around.header is not None and around.settled:
                 self.closable.add(around.header.planned.id)
+
+
+def within(frame: Frame) -> Iterator[Frame]:
+    """The frame and those around it, up to the stage that it is in: what happens before a stage does not reach into it."""
+    for around in frame.outward():
+        yield around
+        if around.scope.kind == "stage":
+            return
+
+
+def in_stage(frame: Frame) -> bool:
+    """Whether the frame belongs to what follows a workflow's steps."""
+    return any(around.scope.kind == "stage" for around in frame.outward())
 
 
 def fragile(plan: Plan) -> frozenset[str]:

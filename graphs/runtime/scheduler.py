@@ -9,30 +9,35 @@ level and not an edge, so that no wake-up is lost.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 
-from graphs.runtime.attempts import attempt_all
 from graphs.runtime.batch import Batch
+from graphs.runtime.budget import TIMEOUT, Budget
+from graphs.runtime.calling import step_call
 from graphs.runtime.environment import names
-from graphs.runtime.run import Frame, Instance, Record, Run, settled
-from nodes.base import CallingNode, Node, Outcome, StepCall, Then
+from graphs.runtime.run import CALLING, Frame, Instance, Record, Run, in_stage, settled, within
+from nodes.base import Node, Outcome, StepCall, Then
 from state.errors import Fault
 from state.events import Event, EventKind
 from state.services import Services
 from state.values import Json
+
+if TYPE_CHECKING:
+    from langgraph.cache.base import BaseCache
+
+    from graphs.runtime.recording import Recording
 
 COALESCE_ABOVE = 48
 """With more waiting nodes than this, wake-ups are gathered for a moment: each costs a superstep over all of them."""
 SECONDS_PER_WAITER = 0.00012
 _CUT_OFF = ""
 """Stands among the paths that enable something for those that did so before the process died."""
-STEP_METADATA = "cogwork_step"
-"""The key under which LangGraph's ``messages`` stream tells the path of the step."""
 DRAIN_POLL = 0.05
 """Seconds between two looks at whether the caller wants the run to pause."""
 
@@ -42,6 +47,7 @@ class Work:
     """The running task of one instance."""
 
     member: Instance
+    node: Node
     task: asyncio.Task[Outcome]
     call: StepCall
     started_at: str
@@ -59,6 +65,24 @@ class Scheduler:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.run, self.services, self.about, self.now = run, services, about, now
+        self.budget = Budget(run.plan.spec.limits, about, run, time.monotonic)
+        self.recording: Recording | None = None
+        """What the calls of this run go through."""
+        self.cache: BaseCache[Any] | None = None
+        self.durable = False
+        """Whether there are checkpoints, so that the run may rest and go on later."""
+        self.resumed = False
+        """Whether the run began in an earlier call."""
+        self.held: dict[str, Instance] = {}
+        """Instances that may not start because a limit is used up."""
+        self.given_up: dict[str, str] = {}
+        """Paths of instances that are cut off without the run's having failed: to why (``race``, ``budget``)."""
+        self.pausing = ""
+        """Why somebody wants the run to rest; empty where nobody does."""
+        self.marked = False
+        """Whether this call's last superstep has said that the run rests."""
+        self.halt: Callable[[], None] = lambda: None
+        """Asks LangGraph to end the call after this superstep."""
         self.answers: dict[str, Json] = {}
         """Answers handed in with this call, by path, until they are taken."""
         self.expired: set[str] = set()
@@ -76,7 +100,7 @@ class Scheduler:
         self.superstep = -1
         self.passed: set[str] = set()
         """The step ids of the nodes of this superstep, but for those that ask people."""
-        self.cut_off = False
+        self.cut_off_before = False
         """Whether some nodes of the checkpoint's superstep had written before the process died: what they enable starts in
         the next superstep, so that nobody may linger in this one."""
         self.telling = False
@@ -101,7 +125,7 @@ class Scheduler:
             for become in batch.transitions:
                 become()
         self.enabling.discard(_CUT_OFF)
-        if begins and self.cut_off:
+        if begins and self.cut_off_before:
             self.enabling.add(_CUT_OFF)
 
     def begun(self) -> dict[str, Any]:
@@ -135,7 +159,7 @@ class Scheduler:
 
     async def attend(self, key: str, done: Callable[[], bool]) -> None:
         """Wait until ``done``, or until the superstep should end; work that must not be cut off is waited for whole."""
-        while self.kept(key) or not (done() or self.enabling or (self.draining and self.draining())):
+        while self.kept(key) or not (done() or self.enabling or self.stopping):
             waiter = self.waiters[key] = asyncio.get_running_loop().create_future()
             try:
                 if self.draining is None:
@@ -148,10 +172,15 @@ class Scheduler:
 
     def kept(self, step_id: str) -> bool:
         """Whether the call may end after this superstep, and with it work of the step that has to end first."""
-        if not (self.stepwise or (self.draining and self.draining())):
+        if not (self.stepwise or self.stopping):
             return False
         unfinished = (work for work in self.work.get(step_id, {}).values() if not work.task.done())
-        return any(self.stepwise or self.writes(work.member.planned.node) for work in unfinished)
+        return any(self.stepwise or self.writing(work) for work in unfinished)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the call is to end after this superstep."""
+        return bool(self.pausing) or (self.draining is not None and self.draining())
 
     def enable(self, path: str) -> None:
         """Something that has finished lets something else go on: end the superstep."""
@@ -181,37 +210,20 @@ class Scheduler:
 
     # -- work --------------------------------------------------------------------------------------------------
 
-    def start(self, member: Instance, config: RunnableConfig) -> None:
-        """Begin the work of an instance as a task of this run."""
-        call = self.call(member, config)
-        self.run.started += 1
-        work = Work(
-            member=member, task=asyncio.create_task(self._work(member, call)), call=call, started_at=self.stamp()
-        )
-        self.work.setdefault(member.planned.id, {})[member.path] = work
-        self.emit("step.started", member.path)
+    def launched(self, work: Work) -> None:
+        """The work of an instance has begun as a task of this run."""
+        self.work.setdefault(work.member.planned.id, {})[work.member.path] = work
         work.task.add_done_callback(lambda task: self._finished(work))
-
-    def _work(self, member: Instance, call: StepCall) -> Any:
-        node = member.planned.node
-        assert isinstance(node, CallingNode)
-
-        def retried(attempt: int, wait: float, fault: Fault) -> None:
-            error = fault.record(node=member.path, pointer=member.planned.pointer)
-            self.emit("step.retry", member.path, attempt=attempt, wait=round(wait, 3), error=error)
-
-        return attempt_all(node, call, retried)
 
     def _finished(self, work: Work) -> None:
         """A task has ended: note it ahead of the checkpoint, and wake whoever should know."""
         member, task = work.member, work.task
-        if not task.cancelled() and task.exception() is None:
-            outcome = task.result()
-            member.frame.ahead[member.planned.id] = settled(member, {"status": "done"}, outcome.value)
+        if task.cancelled() or task.exception() is not None or member.planned.id not in member.frame.members:
+            self.enable(member.path)
+        else:
+            member.frame.ahead[member.planned.id] = settled(member, {"status": "done"}, task.result().value)
             if self.run.enables(member):
                 self.enable(member.path)
-        else:
-            self.enable(member.path)
         self.wake(member.planned.id)
         self.wake_people()
 
@@ -221,21 +233,65 @@ class Scheduler:
         for path in [path for path, work in tasks.items() if work.task.done()]:
             yield tasks.pop(path)
 
+    def at_work(self) -> Iterator[Work]:
+        """The works that have not ended."""
+        return (work for tasks in self.work.values() for work in tasks.values() if not work.task.done())
+
     def call(self, member: Instance, config: RunnableConfig | None) -> StepCall:
         """What the instance's node is called with."""
-        owner = next(f for f in member.frame.outward() if f.scope.kind in ("workflow", "use")).scope
-        return StepCall(
-            run=self.about["id"],
-            path=member.path,
-            names=names(self.run, member.frame, member.planned.lookups, self.about),
-            fields=member.planned.fields,
-            services=self.services,
-            mode=owner.mode,
-            agents=owner.agents,
-            config=_named(config, member.path) if member.planned.kind == "llm" else config,
-            messages=self.messages,
-            emit=lambda kind, data: None,
-        )
+        return step_call(self, member, config)
+
+    def release(self) -> list[str]:
+        """Let the instances that a limit held back start; their step ids, and those of all else that can go on."""
+        for member in self.held.values():
+            member.state = "ready"
+            self.run.ready.setdefault(member.planned.id, []).append(member)
+        self.held.clear()
+        return self.run.frontier()
+
+    def hold_back_all(self) -> None:
+        """Hold back, after a rest at a limit, what would start now and may not: the question stands in the checkpoint."""
+        if not self.about.get("budget") or self.run.top.error is not None or not self.budget.reached():
+            return
+        for step_id in [i for i in self.run.ready if self.run.plan.steps[i].kind in CALLING]:
+            members = self.run.ready.pop(step_id)
+            self.held.update((member.path, member) for member in members if not in_stage(member.frame))
+            if staying := [member for member in members if in_stage(member.frame)]:
+                self.run.ready[step_id] = staying
+        for member in self.held.values():
+            member.state = "new"
+
+    # -- stopping ----------------------------------------------------------------------------------------------
+
+    def pause(self, reason: str) -> None:
+        """Start nothing more, let the writes in flight end, and rest."""
+        if not self.pausing and not self.about.get("ended"):
+            self.pausing = reason or "requested"
+            self.emit("run.pausing", "", reason=self.pausing)
+            self.halt()
+            self.wake_all()
+
+    def cancel(self, reason: str, *, undo: bool) -> None:
+        """End the run as cancelled: like a failure, with what follows one."""
+        if self.run.top.error is not None or self.about.get("ended"):
+            return
+        error = Fault("cancelled", reason or "the run was cancelled", origin="workflow").record(node="")
+        self.about |= {"error": error, "cancelled": {"undo": undo}}
+        self.first["run"] = {**self.first.get("run", {}), "error": error, "cancelled": {"undo": undo}}
+        self.fail(self.run.top, error)
+        self.enable("")
+
+    def mind_time(self) -> None:
+        """Give up what changes nothing once the working time is used up; it starts again when that is raised."""
+        if self.budget.timed and not self.run.failed and self.budget.reached() == TIMEOUT:
+            for work in self.at_work():
+                if not in_stage(work.member.frame) and not self.writing(work):
+                    self.cut_off(work, TIMEOUT)
+
+    def cut_off(self, work: Work, why: str) -> None:
+        """Give up work that changes nothing; what becomes of its instance is up to ``why``."""
+        self.given_up[work.member.path] = why
+        work.task.cancel()
 
     # -- ends --------------------------------------------------------------------------------------------------
 
@@ -245,16 +301,14 @@ class Scheduler:
             return
         frame.error = error
         self.run.failed = True
-        for tasks in self.work.values():
-            for work in tasks.values():
-                inside = any(around is frame for around in work.member.frame.outward())
-                if inside and not work.task.done() and not self.writes(work.member.planned.node):
-                    work.task.cancel()
+        for work in self.at_work():
+            if frame in within(work.member.frame) and not self.writing(work):
+                work.task.cancel()
         self.wake_people()
 
-    def writes(self, node: Node | None) -> bool:
-        """Whether the node may change the world, so that it must not be cut off."""
-        return node is not None and node.effect_of(self.services) == "write"
+    def writing(self, work: Work) -> bool:
+        """Whether the work may change the world, so that it must not be cut off."""
+        return bool(work.call.writing) or work.node.effect_of(self.services) == "write"
 
     def failure(self, member: Instance, fault: Fault, **more: Json) -> Record:
         """The record of a failed instance, by its ``on_error``."""
@@ -281,19 +335,17 @@ class Scheduler:
         """The time now, ISO 8601 in UTC."""
         return self.now().isoformat()
 
-    def emit(self, kind: EventKind, step: str, **data: Json) -> None:
+    def emit(self, kind: EventKind, step: str, /, **data: Json) -> None:
         """Put one event on LangGraph's ``custom`` stream."""
         if not self.telling:
             return
         self.write(Event(kind=kind, run=self.about["id"], at=self.stamp(), step=step, data=data).to_dict())
 
+    def moved(self, status: str, **more: Json) -> Record:
+        """The entries of the run's record that say that it has come to this status."""
+        self.about |= {"status": status, "rev": int(self.about.get("rev") or 0) + 1, "reason": None, **more}
+        return {name: self.about[name] for name in ("status", "rev", "reason", *more)}
+
     def names(self, frame: Frame, lookups: Any) -> Mapping[str, Json]:
         """What expressions see from ``frame``."""
         return names(self.run, frame, lookups, self.about)
-
-
-def _named(config: RunnableConfig | None, path: str) -> RunnableConfig | None:
-    """The config with the instance's path in its metadata, so that streamed tokens say where they come from."""
-    if config is None:
-        return None
-    return {**config, "metadata": {**config.get("metadata", {}), STEP_METADATA: path}}

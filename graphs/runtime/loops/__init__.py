@@ -12,8 +12,10 @@ from graphs.runtime.loops.repeat import Iterations
 from graphs.runtime.loops.use import Used
 from graphs.runtime.run import Instance
 from graphs.runtime.scheduler import Scheduler
+from graphs.runtime.stages import Staged
+from graphs.runtime.undoing import reopen
 
-_KINDS: Mapping[str, type[Holding]] = {"for_each": Items, "repeat": Iterations, "use": Used}
+_KINDS: Mapping[str, type[Holding]] = {"for_each": Items, "repeat": Iterations, "use": Used, "stage": Staged}
 
 
 def attend_loop(scheduler: Scheduler, batch: Batch, planned: PlannedStep, starting: Iterable[Instance]) -> None:
@@ -32,6 +34,9 @@ def reopened(scheduler: Scheduler, member: Instance) -> None:
     Raises:
         NotResumable: changed values leave no sense in what the loop had begun.
     """
+    if member.planned.kind == "undo":
+        reopen(scheduler, member)
+        return
     holding = _KINDS[member.planned.kind](scheduler, Batch(scheduler), member)
     holding.remember()
     holding.reopen()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from graphs.runtime.batch import Batch
-from graphs.runtime.ends import cancel, settle_failure, settle_outcome
+from graphs.runtime.ends import cancel, settle_failure, settle_outcome, settle_skip
 from graphs.runtime.environment import body_value
+from graphs.runtime.race import lost_by
 from graphs.runtime.run import Frame, Instance, Record
 from graphs.runtime.scheduler import Scheduler
 from nodes.base import AtLeast, Outcome
@@ -126,7 +127,7 @@ class Holding(ABC):
     def advance(self) -> None:
         """Close the frames that are settled, and open, finish or fail as that asks for."""
         member = self.member
-        if self.run.failing(member.frame):
+        if self.run.failing(member.frame) or member.path in self.scheduler.given_up:
             if not any(frame.active for frame in member.frames.values()):
                 self.abandon()
             return
@@ -180,6 +181,10 @@ class Holding(ABC):
         self.held()
         self.cancel_items()
         self.run.open.get(self.member.planned.id, {}).pop(self.member.path, None)
+        if self.scheduler.given_up.pop(self.member.path, "") and not self.run.failing(self.member.frame):
+            cause: Record = {"reason": "race_lost", "by": lost_by(self.scheduler, self.member)}
+            settle_skip(self.scheduler, self.batch, self.member, cause)
+            return
         cancel(self.scheduler, self.batch, self.member, {})
 
     def cancel_items(self) -> None:

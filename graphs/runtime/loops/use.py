@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from graphs.runtime.ends import begin_stage
 from graphs.runtime.environment import body_value
 from graphs.runtime.loops.holding import Holding, passed_on
-from graphs.runtime.run import Frame
+from graphs.runtime.run import Frame, Record
 from state.errors import Fault
 from state.schemas import faults, with_defaults
 from state.values import Json
@@ -35,6 +36,31 @@ class Used(Holding):
     def reopen(self) -> None:
         """Open the frame again."""
         self.open_frame(0)
+
+    def advance(self) -> None:
+        """Close the frame once its steps, and what follows them, are over; when all around it has failed, as cancelled."""
+        member, frame = self.member, self.member.frames.get(0)
+        if frame is None:
+            return
+        given_up = self.run.failing(member.frame) or member.path in self.scheduler.given_up
+        if given_up and frame.error is None:
+            cause: Record = {
+                "class": "cancelled",
+                "origin": "workflow",
+                "message": "what uses it has ended",
+                "node": member.path,
+            }
+            self.scheduler.fail(frame, cause)
+        if not frame.settled or any(stage.state == "open" for stage in frame.stages.values()):
+            return
+        following = self.run.due(frame, undo=False)
+        if following is not None:
+            begin_stage(self.scheduler, self.batch, following)
+        elif given_up:
+            self.abandon()
+        else:
+            del member.frames[0]
+            self.close(0, frame)
 
     def close(self, index: int, frame: Frame) -> None:
         """The used workflow has ended."""

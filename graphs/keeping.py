@@ -1,0 +1,91 @@
+"""Who keeps what of a run: its owner, its calls and the requests to it, whatever the checkpointer."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from graphs.runtime.recording import Recording
+from graphs.runtime.scheduler import Scheduler
+from state.durable import Durable, InMemory, Request
+
+POLL: Final = 0.04
+"""Seconds between two looks at what somebody asks of the run."""
+_IN_MEMORY: Final = "_cogwork_in_memory"
+
+
+def kept_by(saver: Any) -> Durable:
+    """What keeps the rest of a run beside the checkpoints of ``saver``: itself where it can, else this process's memory."""
+    if isinstance(saver, Durable):
+        return saver
+    known = saver.__dict__.get(_IN_MEMORY)
+    if known is None:
+        known = saver.__dict__[_IN_MEMORY] = InMemory()
+    found: Durable = known
+    return found
+
+
+def owned_name(configurable: dict[str, Any]) -> str:
+    """What is owned: the thread, or the part of it that belongs to one node of somebody else's graph."""
+    namespace = configurable.get("checkpoint_ns") or ""
+    return f"{configurable['thread_id']}|{namespace}" if namespace else str(configurable["thread_id"])
+
+
+def request(kind: Literal["pause", "cancel"], reason: str, *, undo: bool = False) -> Request:
+    """A new request."""
+    return Request(id=uuid.uuid4().hex, kind=kind, undo=undo, reason=reason, at=datetime.now(UTC).isoformat())
+
+
+@asynccontextmanager
+async def recorded(scheduler: Scheduler, kept: Durable, thread: str) -> AsyncIterator[None]:
+    """Record the calls of the run within the block; at its end all of them are on disk."""
+    run = scheduler.about["id"]
+    known = await kept.calls.of_run(thread, run) if scheduler.resumed else {}
+    scheduler.recording = Recording(thread, run, kept.calls, known, scheduler.now)
+    try:
+        yield
+    finally:
+        await scheduler.recording.flush()
+
+
+@asynccontextmanager
+async def heeded(scheduler: Scheduler, kept: Durable, thread: str) -> AsyncIterator[None]:
+    """Heed, within the block, what somebody asks of the run, and the limit on its working time.
+
+    A request to pause is void once the call ends; one to cancel stays until the run has ended.
+    """
+    open_ = await kept.requests.open(thread)
+    if open_ is not None and open_.kind == "pause":
+        await kept.requests.close(thread, open_)
+    elif open_ is not None:
+        scheduler.cancel(open_.reason, undo=open_.undo)
+    watch = asyncio.create_task(_watch(scheduler, kept, thread))
+    try:
+        yield
+    finally:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+        left = await kept.requests.open(thread)
+        if left is not None and (left.kind == "pause" or scheduler.about.get("ended")):
+            await kept.requests.close(thread, left)
+
+
+async def _watch(scheduler: Scheduler, kept: Durable, thread: str) -> None:
+    while True:
+        await asyncio.sleep(POLL)
+        found = await kept.requests.open(thread)
+        if found is not None:
+            _heed(scheduler, found)
+        scheduler.mind_time()
+
+
+def _heed(scheduler: Scheduler, found: Request) -> None:
+    if found.kind == "pause":
+        scheduler.pause("requested")
+    else:
+        scheduler.cancel(found.reason, undo=found.undo)

@@ -1,0 +1,160 @@
+"""What people are asked in a run: the questions of its human steps, calls in doubt, and limits that are used up.
+
+A question is a record in the checkpoint and a task of its own (``Send``), addressed by its path. It is asked, by LangGraph's
+interrupt, when nothing else can go on, in a superstep that asks and does nothing else: then the state names questions, and
+nothing else, as what comes next, and says that the run rests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from langgraph.types import Command, Send, interrupt
+
+from graphs.analysis.plan import PlannedStep
+from graphs.runtime.batch import Batch
+from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome
+from graphs.runtime.questions import BUDGET
+from graphs.runtime.run import Instance, Record
+from graphs.runtime.scheduler import Scheduler
+from graphs.runtime.undoing import settle_undo, take_back
+from graphs.runtime.work import start
+from nodes.base import Outcome
+from nodes.human import HumanNode, accepted
+from state.errors import AnswerRefused, Fault
+from state.values import Json
+
+
+async def ask(scheduler: Scheduler, planned: PlannedStep, path: str) -> Command[Any] | None:
+    """Ask the person, or take the answer; yield while anything else can go on."""
+    await asyncio.sleep(0)
+    if path == BUDGET:
+        return await _ask_budget(scheduler, planned)
+    member = scheduler.run.asked.get(path)
+    if member is None:
+        return None
+    batch, record = Batch(scheduler), scheduler.run.records[path]
+    if scheduler.run.failing(member.frame) and member.planned.kind != "undo":
+        withdraw(scheduler, batch, member)
+        cancel(scheduler, batch, member, {"started_at": record["started_at"]})
+        return finish(scheduler, batch)
+    known = path in scheduler.answers or path in scheduler.expired
+    if not known and (resting := await _resting(scheduler, batch, planned, path, record["question"])):
+        return resting
+    _take(scheduler, batch, member, record)
+    return finish(scheduler, batch)
+
+
+async def _resting(
+    scheduler: Scheduler, batch: Batch, planned: PlannedStep, path: str, question: Record
+) -> Command[Any] | None:
+    """The command that puts the question off: others can go on, or the state does not yet say that the run rests."""
+    again: Command[Any] = Command(goto=[Send(planned.id, {"ask": path})])
+    if scheduler.stopping:
+        batch.sends.append(Send(planned.id, {"ask": path}))
+        return finish(scheduler, batch)
+    if scheduler.passed or not scheduler.quiet:
+        if not scheduler.pending and not scheduler.quiet:
+            await scheduler.attend(path, lambda: bool(scheduler.pending) or scheduler.quiet)
+        return again
+    if scheduler.durable and scheduler.about.get("status") != "paused":
+        batch.run(**scheduler.moved("paused", reason=question.get("kind", "human")))
+        batch.sends.append(Send(planned.id, {"ask": path}))
+        return batch.command()
+    return None
+
+
+def withdraw(scheduler: Scheduler, batch: Batch, member: Instance) -> None:
+    """The question is not asked any more; the instance counts as active until its end is in the checkpoint."""
+    scheduler.run.asked.pop(member.path, None)
+    scheduler.answers.pop(member.path, None)
+    scheduler.run.hold(member.frame, 1)
+
+
+def _take(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) -> None:
+    """Settle the question with its answer; raises LangGraph's interrupt where there is none yet."""
+    if "doubt" in record:
+        _take_resolution(scheduler, batch, member, record)
+        return
+    node, path = member.planned.step, member.path
+    assert isinstance(node, HumanNode)
+    more: Record = {"attempts": 1, "started_at": record["started_at"]}
+    if path not in scheduler.expired:
+        asked = {"run": scheduler.about["id"], **record["question"]}
+        if "deadline" in record:
+            asked["deadline"] = record["deadline"]
+        answer = _answer(scheduler, asked)
+    elif node.on_timeout is not None:
+        answer, more = accepted(path, node.form, node.on_timeout), {**more, "timed_out": True}
+    withdraw(scheduler, batch, member)
+    if path in scheduler.expired and node.on_timeout is None:
+        fault = Fault("timeout", f"nobody answered by {record['deadline']}")
+        settle_failure(scheduler, batch, member, fault, **more)
+        return
+    settle_outcome(scheduler, batch, member, Outcome(value=answer), **more)
+
+
+def _take_resolution(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) -> None:
+    """Go on as the person says that the call in doubt came out."""
+    answer = _answer(scheduler, {"run": scheduler.about["id"], **record["question"]})
+    withdraw(scheduler, batch, member)
+    resolution = answer["resolution"]
+    more: Record = {k: v for k, v in record.items() if k in ("attempts", "started_at")}
+    if resolution == "retry":
+        _again(scheduler, batch, member, more, record["doubt"]["key"])
+        return
+    outcome: Outcome | Fault = Outcome(value=answer.get("result"))
+    if resolution == "not_done":
+        outcome = Fault("tool_error", f"{record['question']['show']['tool']} did not take place, a person says")
+    more["resolved"] = resolution
+    if member.planned.kind == "undo":
+        settle_undo(scheduler, batch, member, outcome, more)
+    elif isinstance(outcome, Fault):
+        settle_failure(scheduler, batch, member, outcome, **more)
+    else:
+        settle_outcome(scheduler, batch, member, outcome, **more)
+
+
+def _again(scheduler: Scheduler, batch: Batch, member: Instance, more: Record, key: str) -> None:
+    """Make the call in doubt anew."""
+    batch.note(member.path, {"status": "again", **more})
+    batch.wake([member.planned.id])
+    member.state = "active"
+    if member.planned.kind == "undo":
+        take_back(scheduler, batch, member, forget=key)
+    else:
+        start(scheduler, member, None, forget=key)
+
+
+async def _ask_budget(scheduler: Scheduler, planned: PlannedStep) -> Command[Any] | None:
+    """Ask for a higher limit, and let what was held back go on."""
+    batch, about = Batch(scheduler), scheduler.about
+    question = about.get("budget")
+    if not question:
+        return None
+    if scheduler.run.top.error is None and scheduler.budget.reached():
+        if BUDGET not in scheduler.answers and (resting := await _resting(scheduler, batch, planned, BUDGET, question)):
+            return resting
+        scheduler.budget.raise_to(_answer(scheduler, question))
+        about["limits"] = dict(scheduler.budget.limits)
+    scheduler.answers.pop(BUDGET, None)
+    about["budget"] = None
+    batch.run(budget=None, limits=about.get("limits"))
+    batch.wake(scheduler.release())
+    return finish(scheduler, batch)
+
+
+def _answer(scheduler: Scheduler, question: dict[str, Json]) -> Any:
+    """The person's answer; raises LangGraph's interrupt where there is none yet.
+
+    Calls of the graph itself check answers before anything runs. Within a graph of somebody else's they arrive unchecked
+    and are in the checkpoint already: a wrong one is followed by the same question, with the reason as ``refused``.
+    """
+    scheduler.answers.pop(question["at"], None)
+    while True:
+        try:
+            return accepted(question["at"], question["form"], interrupt(question, response_schema=question["form"]))
+        except AnswerRefused as refused:
+            question = {**question, "refused": refused.faults}
+            scheduler.wake_people()

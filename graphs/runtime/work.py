@@ -1,0 +1,60 @@
+"""The work of llm and tool nodes: started as tasks of the run, settled when they have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from graphs.runtime.attempts import FellBack, Retried, attempt_all
+from graphs.runtime.batch import Batch
+from graphs.runtime.run import Instance
+from graphs.runtime.scheduler import Scheduler, Work
+from nodes.base import CallingNode, Outcome, StepCall
+from state.errors import Fault
+
+
+def start(scheduler: Scheduler, member: Instance, config: RunnableConfig | None, *, forget: str = "") -> None:
+    """Begin the work of an instance; ``forget`` is the key of a call that a person wants made anew."""
+    node = member.planned.node
+    assert isinstance(node, CallingNode)
+    scheduler.run.started += 1
+    launch(scheduler, member, node, scheduler.call(member, config), forget=forget)
+    scheduler.emit("step.started", member.path)
+
+
+def launch(scheduler: Scheduler, member: Instance, node: CallingNode, call: StepCall, *, forget: str = "") -> None:
+    """Run the node's attempts as a task of this run."""
+    retried, fell_back = _telling(scheduler, member)
+
+    async def work() -> Outcome:
+        if forget and scheduler.recording is not None:
+            await scheduler.recording.forget(forget)
+        return await attempt_all(node, call, retried, fell_back)
+
+    made: Coroutine[Any, Any, Outcome] = work()
+    task = asyncio.create_task(made)
+    scheduler.launched(Work(member=member, node=node, task=task, call=call, started_at=scheduler.stamp()))
+
+
+def _telling(scheduler: Scheduler, member: Instance) -> tuple[Retried, FellBack]:
+    def error(fault: Fault) -> dict[str, Any]:
+        return fault.record(node=member.path, pointer=member.planned.pointer)
+
+    def retried(attempt: int, wait: float, fault: Fault) -> None:
+        scheduler.emit("step.retry", member.path, attempt=attempt, wait=round(wait, 3), error=error(fault))
+
+    def fell_back(name: str, fault: Fault) -> None:
+        scheduler.emit("step.fallback", member.path, fallback=name, error=error(fault))
+
+    return retried, fell_back
+
+
+def hold_back(scheduler: Scheduler, batch: Batch, member: Instance) -> None:
+    """The instance may not start now, as a limit is used up; it starts when that is raised."""
+    member.state = "new"
+    scheduler.held[member.path] = member
+    scheduler.enabling.discard(member.path)
+    scheduler.run.hold(member.frame, -1)
