@@ -32,7 +32,7 @@ from cogwork.app import app
 from cogwork.store.checkpoints import SqliteCheckpoints
 from cogwork.tools.function import tool
 from graphs.graph import WorkflowGraph
-from state.errors import CogworkError, Fault, WorkflowFailed
+from state.errors import CogworkError, Fault, WorkflowCancelled, WorkflowFailed
 from state.services import CallContext
 
 BESIDE = 8
@@ -158,7 +158,7 @@ async def _run(graph: WorkflowGraph, saver: Any, number: int, chance: random.Ran
     given = {"n": chance.randint(0, 99), "fail": chance.random() < 0.2, "many": chance.randint(0, 4)}
     config, work, forks = thread, given, int(chance.random() < 0.1)
     for _ in range(ROUNDS):
-        with contextlib.suppress(WorkflowFailed):
+        with contextlib.suppress(WorkflowCancelled, WorkflowFailed):
             await _called(graph, work, config, chance, traffic)
         state, config, work = await graph.aget_state(thread), thread, None
         if not state.values.get("run") or START in state.next:

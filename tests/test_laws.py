@@ -21,7 +21,7 @@ from langgraph.graph import START
 from cogwork.app import app
 from cogwork.tools.function import tool
 from graphs.graph import WorkflowGraph
-from state.errors import CogworkError, Fault, SpecError, WorkflowFailed
+from state.errors import CogworkError, Fault, SpecError, WorkflowCancelled, WorkflowFailed
 from state.services import CallContext
 from tests.conftest import Stage, answer, do
 from tests.test_random_graphs import Case, cases, ended, ordinary
@@ -134,7 +134,7 @@ def test_undo_runs_exactly_the_reverse_of_what_finished(case: Case, seed: int) -
             pytest.skip("steps cannot be undone yet")
         return
     config = stage.thread()
-    with contextlib.suppress(WorkflowFailed):
+    with contextlib.suppress(WorkflowCancelled, WorkflowFailed):
         ended(graph.ainvoke(case.flags, config))
     state = graph.get_state(config).values
     finished = [path for path in state["path"] if state["nodes"][path]["status"] == "done"]
@@ -186,7 +186,7 @@ async def test_with_a_transient_fault_in_every_tenth_call_99_percent_of_the_runs
     ends = []
     for index in range(RUNS):
         config: Any = {"configurable": {"thread_id": f"t{index}"}}
-        with contextlib.suppress(WorkflowFailed):
+        with contextlib.suppress(WorkflowCancelled, WorkflowFailed):
             await graph.ainvoke({}, config)
         ends.append((await graph.aget_state(config)).values["run"])
     completed = {run["id"] for run in ends if run["status"] == "completed"}

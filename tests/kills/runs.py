@@ -24,7 +24,7 @@ from cogwork.tools.function import FunctionTool, tool
 from graphs.graph import WorkflowGraph
 from graphs.language.load import load
 from state.durable import Durable
-from state.errors import Fault, NotResumable, WorkflowFailed
+from state.errors import Fault, NotResumable, WorkflowCancelled, WorkflowFailed
 from state.services import CallContext
 from tests.kills.ledger import Ledger
 from tests.kills.specs import PROBES, RandomSpec
@@ -213,7 +213,7 @@ async def _went_on(
     elif not state.tasks:
         return False
     try:
-        with suppress(WorkflowFailed):
+        with suppress(WorkflowCancelled, WorkflowFailed):
             await graph.ainvoke(work, config)
     except NotResumable:
         if state.values.get("run", {}).get("status") not in ("completed", "failed", "cancelled"):
