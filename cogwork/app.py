@@ -124,9 +124,17 @@ class App:
             return list(err.problems)
 
     def compile(
-        self, source: Source, *, checkpointer: Any = None, store: Any = None, resolve: Callable[..., Any] | None = None
+        self,
+        source: Source,
+        *,
+        checkpointer: Any = None,
+        store: Any = None,
+        cache: Any = None,
+        resolve: Callable[..., Any] | None = None,
     ) -> WorkflowGraph:
         """The compiled graph; ``checkpointer`` may be a saver, or a path for SQLite checkpoints.
+
+        ``cache``, LangGraph's, keeps the results of steps that say ``cache:``; without one it is a file of the state folder.
 
         Raises:
             SpecError: holds every problem.
@@ -138,7 +146,25 @@ class App:
 
             checkpointer = SqliteCheckpoints(checkpointer, synchronous=self.settings.synchronous)
         workflow = self.load(source)
-        return build(workflow, self.services, resolve or self.resolve, checkpointer=checkpointer, store=store)
+        return build(
+            workflow,
+            self.services,
+            resolve or self.resolve,
+            checkpointer=checkpointer,
+            store=store,
+            cache=cache if cache is not None else lambda: self.cache,
+        )
+
+    @cached_property
+    def cache(self) -> Any:
+        """LangGraph's cache in a file of the state folder, for the results of steps that say ``cache:``.
+
+        Raises:
+            StoreError: the file cannot be used.
+        """
+        from cogwork.store.cache import opened_cache
+
+        return opened_cache(self.settings.state_dir / "cache.sqlite")
 
     # -- what is kept --------------------------------------------------------------------------------------
 

@@ -21,9 +21,17 @@ from state.services import Services
 
 
 def build(
-    workflow: Workflow, services: Services, resolve: Resolve, *, checkpointer: Any = None, store: Any = None
+    workflow: Workflow,
+    services: Services,
+    resolve: Resolve,
+    *,
+    checkpointer: Any = None,
+    store: Any = None,
+    cache: Any = None,
 ) -> WorkflowGraph:
     """The compiled graph of a workflow; each step of the spec is a node of its ``StateGraph``.
+
+    ``cache`` is LangGraph's ``BaseCache`` for the results of steps that say ``cache:``, or opens it where there are any.
 
     Raises:
         SpecError: every problem that ``check`` reports as an error.
@@ -31,7 +39,7 @@ def build(
     analysis = analyse(workflow, services, resolve)
     if analysis.errors:
         raise SpecError(tuple(analysis.errors))
-    return compiled(analysis.plan, services, checkpointer=checkpointer, store=store)
+    return compiled(analysis.plan, services, checkpointer=checkpointer, store=store, cache=cache)
 
 
 def state_graph(plan: Plan) -> StateGraph[Any, Any, Any, Any]:
@@ -56,11 +64,15 @@ def _destinations(plan: Plan, step: PlannedStep) -> tuple[str, ...]:
     return (*step.successors, *(body.entries if body is not None else ()))
 
 
-def compiled(plan: Plan, services: Services, *, checkpointer: Any = None, store: Any = None) -> WorkflowGraph:
+def compiled(
+    plan: Plan, services: Services, *, checkpointer: Any = None, store: Any = None, cache: Any = None
+) -> WorkflowGraph:
     """The compiled graph of a sound plan."""
     if checkpointer:
         kept_by(checkpointer)  # noted on the saver before LangGraph copies it, so that all graphs on it share it
-    made = state_graph(plan).compile(checkpointer=checkpointer, store=store, name=plan.spec.name)
+    if callable(cache):
+        cache = cache() if any(getattr(step.step, "cache", None) for step in plan.steps.values()) else None
+    made = state_graph(plan).compile(checkpointer=checkpointer, store=store, cache=cache, name=plan.spec.name)
     return _as_workflow_graph(made, plan, services)
 
 
