@@ -149,7 +149,8 @@ def lost_effects(end: End) -> set[str]:
     """Steps that the run says are done, and whose effect the ledger does not know."""
     performed = {entry["step"] for entry in end.entries if entry["order"]}
     writes = {entry["step"] for entry in end.entries if entry["tool"] not in ("kills.look",)}
-    done = {path for path, record in end.values["nodes"].items() if record["status"] == "done"}
+    nodes = end.values["nodes"].items()
+    done = {path for path, record in nodes if record["status"] == "done" and not record.get("fallback")}
     return (done & writes) - performed
 
 
