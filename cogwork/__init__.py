@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cogwork.app import App, Source
     from cogwork.settings import Settings
     from cogwork.store.checkpoints import SqliteCheckpoints
+    from cogwork.store.postgres import PostgresCheckpoints as PostgresCheckpoints  # not in __all__: it needs an extra
     from cogwork.tools.function import FunctionTool, tool
     from graphs.graph import WorkflowGraph
     from graphs.language.builder import workflow
@@ -24,7 +25,19 @@ if TYPE_CHECKING:
     from graphs.language.spec import WorkflowSpec
     from graphs.simulation.cases import CaseResult
     from graphs.simulation.report import Report
-    from state.errors import AnswerRefused, CogworkError, Fault, InputRefused, NotResumable, SpecError, WorkflowFailed
+    from state.errors import (
+        AnswerRefused,
+        CogworkError,
+        Fault,
+        InDoubt,
+        InputRefused,
+        NotResumable,
+        Owned,
+        SpecError,
+        Unrecorded,
+        WorkflowCancelled,
+        WorkflowFailed,
+    )
     from state.events import Event
     from state.problems import Problem
 
@@ -32,6 +45,7 @@ _HOMES = {
     "App": "cogwork.app",
     "Settings": "cogwork.settings",
     "SqliteCheckpoints": "cogwork.store.checkpoints",
+    "PostgresCheckpoints": "cogwork.store.postgres",
     "FunctionTool": "cogwork.tools.function",
     "tool": "cogwork.tools.function",
     "WorkflowGraph": "graphs.graph",
@@ -41,7 +55,19 @@ _HOMES = {
     "Event": "state.events",
     "Problem": "state.problems",
     **dict.fromkeys(
-        ("AnswerRefused", "CogworkError", "Fault", "InputRefused", "NotResumable", "SpecError", "WorkflowFailed"),
+        (
+            "AnswerRefused",
+            "CogworkError",
+            "Fault",
+            "InDoubt",
+            "InputRefused",
+            "NotResumable",
+            "Owned",
+            "SpecError",
+            "Unrecorded",
+            "WorkflowCancelled",
+            "WorkflowFailed",
+        ),
         "state.errors",
     ),
 }
@@ -52,13 +78,17 @@ __all__ = [
     "Event",
     "Fault",
     "FunctionTool",
+    "InDoubt",
     "InputRefused",
     "NotResumable",
+    "Owned",
     "Problem",
     "Settings",
     "SpecError",
     "SqliteCheckpoints",
+    "Unrecorded",
     "Workflow",
+    "WorkflowCancelled",
     "WorkflowFailed",
     "WorkflowGraph",
     "WorkflowSpec",
@@ -99,6 +129,7 @@ def compile(
     *,
     checkpointer: Any = None,
     store: Any = None,
+    cache: Any = None,
     tools: Iterable[Any] = (),
     settings: Settings | None = None,
 ) -> WorkflowGraph:
@@ -108,13 +139,14 @@ def compile(
         source: a name, a file, YAML text, a dict, a spec or a loaded workflow.
         checkpointer: a LangGraph saver, or the path of a SQLite file; without one nothing can be paused or resumed.
         store: a LangGraph store.
+        cache: a LangGraph cache for the results of steps that say ``cache:``; a file of the state folder without it.
         tools: Python functions or ``Tool`` objects that the workflow may name, besides the built-in ones.
         settings: those of the environment without it.
 
     Raises:
         SpecError: holds every problem.
     """
-    return _app(settings, tools).compile(source, checkpointer=checkpointer, store=store)
+    return _app(settings, tools).compile(source, checkpointer=checkpointer, store=store, cache=cache)
 
 
 def simulate(
