@@ -16,10 +16,11 @@ from graphs.analysis.plan import PlannedStep
 from graphs.runtime.batch import Batch
 from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome
 from graphs.runtime.questions import BUDGET
+from graphs.runtime.recording import Recording
 from graphs.runtime.run import Instance, Record
 from graphs.runtime.scheduler import Scheduler
-from graphs.runtime.undoing import settle_undo, take_back
-from graphs.runtime.work import start
+from graphs.runtime.undoing import take_back
+from graphs.runtime.work import Resolve, start
 from nodes.base import Outcome
 from nodes.human import HumanNode, accepted
 from state.errors import AnswerRefused, Fault
@@ -96,35 +97,33 @@ def _take(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) 
 
 
 def _take_resolution(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) -> None:
-    """Go on as the person says that the call in doubt came out."""
+    """Note in the record of calls what the person says of the call in doubt, and let the step go on from there."""
     answer = _answer(scheduler, {"run": scheduler.about["id"], **record["question"]})
     withdraw(scheduler, batch, member)
-    resolution = answer["resolution"]
     more: Record = {k: v for k, v in record.items() if k in ("attempts", "started_at")}
-    if resolution == "retry":
-        _again(scheduler, batch, member, more, record["doubt"]["key"])
-        return
-    outcome: Outcome | Fault = Outcome(value=answer.get("result"))
-    if resolution == "not_done":
-        outcome = Fault("tool_error", f"{record['question']['show']['tool']} did not take place, a person says")
-    more["resolved"] = resolution
-    if member.planned.kind == "undo":
-        settle_undo(scheduler, batch, member, outcome, more)
-    elif isinstance(outcome, Fault):
-        settle_failure(scheduler, batch, member, outcome, **more)
-    else:
-        settle_outcome(scheduler, batch, member, outcome, **more)
-
-
-def _again(scheduler: Scheduler, batch: Batch, member: Instance, more: Record, key: str) -> None:
-    """Make the call in doubt anew."""
     batch.note(member.path, {"status": "again", **more})
     batch.wake([member.planned.id])
     member.state = "active"
+    resolve = _resolving(answer, record["doubt"]["key"], record["question"]["show"]["tool"])
     if member.planned.kind == "undo":
-        take_back(scheduler, batch, member, forget=key)
+        take_back(scheduler, batch, member, resolve=resolve)
     else:
-        start(scheduler, member, None, forget=key)
+        start(scheduler, member, None, resolve=resolve)
+
+
+def _resolving(answer: dict[str, Json], key: str, tool: str) -> Resolve:
+    """What is changed in the record of calls: the call is done, has failed, or may be made again."""
+
+    async def resolve(recording: Recording) -> None:
+        match answer["resolution"]:
+            case "done":
+                await recording.take(key, answer.get("result"))
+            case "not_done":
+                recording.failed(key, Fault("tool_error", f"{tool} did not take place, a person says", origin="tool"))
+            case _:
+                await recording.forget(key)
+
+    return resolve
 
 
 async def _ask_budget(scheduler: Scheduler, planned: PlannedStep) -> Command[Any] | None:

@@ -16,7 +16,7 @@ from graphs.runtime.questions import doubt_question
 from graphs.runtime.run import OVER, Instance, Record, Run
 from graphs.runtime.scheduler import Scheduler, Work
 from graphs.runtime.stages import Staged
-from graphs.runtime.work import launch
+from graphs.runtime.work import Resolve, launch
 from nodes.base import Outcome, Undo
 from nodes.tool import ToolNode
 from state.errors import Fault, InDoubt
@@ -84,7 +84,7 @@ def _go_on(scheduler: Scheduler, batch: Batch, holder: Instance) -> None:
         take_back(scheduler, batch, member)
 
 
-def take_back(scheduler: Scheduler, batch: Batch, member: Instance, *, forget: str = "") -> None:
+def take_back(scheduler: Scheduler, batch: Batch, member: Instance, *, resolve: Resolve | None = None) -> None:
     """Begin one undo call; where its arguments could not be told, it has failed."""
     run = scheduler.run
     path = run.records["undo"]["order"][_index(member.path)]
@@ -95,7 +95,7 @@ def take_back(scheduler: Scheduler, batch: Batch, member: Instance, *, forget: s
         settle_undo(scheduler, batch, member, Fault.from_record(how["error"]), {})
         return
     node = ToolNode(type="tool", tool=how["tool"], retry=undo.retry, timeout=undo.timeout)
-    launch(scheduler, member, node, undo_call(scheduler, path, how["args"]), forget=forget)
+    launch(scheduler, member, node, undo_call(scheduler, path, how["args"]), resolve=resolve)
     scheduler.emit("step.started", member.path, of=path)
 
 

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.attempts import FellBack, Retried, attempt_all
 from graphs.runtime.batch import Batch
+from graphs.runtime.recording import Recording
 from graphs.runtime.run import Instance
 from graphs.runtime.scheduler import Scheduler, Work
 from nodes.base import CallingNode, Outcome, StepCall
 from state.errors import Fault
 
+Resolve: TypeAlias = Callable[[Recording], Awaitable[None]]
+"""Notes in the record of calls what a person says of a call in doubt."""
 
-def start(scheduler: Scheduler, member: Instance, config: RunnableConfig | None, *, forget: str = "") -> None:
-    """Begin the work of an instance; ``forget`` is the key of a call that a person wants made anew."""
+
+def start(
+    scheduler: Scheduler, member: Instance, config: RunnableConfig | None, *, resolve: Resolve | None = None
+) -> None:
+    """Begin the work of an instance; with ``resolve`` go on with it, once that is in the record."""
     node = member.planned.node
     assert isinstance(node, CallingNode)
-    scheduler.run.started += 1
-    launch(scheduler, member, node, scheduler.call(member, config), forget=forget)
+    scheduler.run.started += resolve is None
+    launch(scheduler, member, node, scheduler.call(member, config), resolve=resolve)
     scheduler.emit("step.started", member.path)
 
 
-def launch(scheduler: Scheduler, member: Instance, node: CallingNode, call: StepCall, *, forget: str = "") -> None:
+def launch(
+    scheduler: Scheduler, member: Instance, node: CallingNode, call: StepCall, *, resolve: Resolve | None = None
+) -> None:
     """Run the node's attempts as a task of this run."""
     retried, fell_back = _telling(scheduler, member)
 
     async def work() -> Outcome:
-        if forget and scheduler.recording is not None:
-            await scheduler.recording.forget(forget)
+        if resolve is not None and scheduler.recording is not None:
+            await resolve(scheduler.recording)
         return await attempt_all(node, call, retried, fell_back)
 
     made: Coroutine[Any, Any, Outcome] = work()
