@@ -12,6 +12,7 @@ from langgraph.constants import START
 from langgraph.types import Command, Send, StateSnapshot
 
 from graphs.answers import answered, expire, questions_of
+from graphs.forks import anew, fresh, latest
 from graphs.language.spec import WorkflowSpec
 from graphs.runtime.loops import reopened
 from graphs.runtime.run import Record, Run
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 ENDED = ("completed", "failed", "cancelled")
 """The statuses of runs that are over."""
+ALLOW_VERSION_CHANGE = "allow_version_change"
+"""The ``configurable`` key with which a caller lets another version of the workflow go on with a run."""
 CONTEXT = ("session", "user", "history", "project", "environment")
 
 
@@ -68,13 +71,17 @@ async def classify(graph: WorkflowGraph, input: Any, config: RunnableConfig | No
     saver = configurable.get("__pregel_checkpointer", graph.checkpointer)
     durable = bool(saver) and "thread_id" in configurable
     snapshot = await graph.aget_state(config) if durable and config is not None else None
+    if snapshot is not None and snapshot.created_at is None and configurable.get("checkpoint_id"):
+        raise NotResumable(
+            f"Thread {configurable['thread_id']!r} has no checkpoint {configurable['checkpoint_id']}: see its history for those that it has"
+        )
     again = snapshot is not None and _same_call(snapshot, config)
     if snapshot is not None and config is not None and configurable.get("checkpoint_id") and not again:
-        newest = await graph.aget_state(_latest(config))
+        newest = await graph.aget_state(latest(config))
         again = _same_call(newest, config)
         if again or isinstance(input, Command):
             _stands_there(newest, configurable["checkpoint_id"] if not again else None)
-            snapshot, config = newest, _latest(config)
+            snapshot, config = newest, latest(config)
     if snapshot is not None and START in snapshot.next:
         if isinstance(input, Mapping):
             return _new_run(graph, input, snapshot, context, durable)
@@ -99,7 +106,9 @@ async def classify(graph: WorkflowGraph, input: Any, config: RunnableConfig | No
     if (again or cut_off) and _over(snapshot):
         return _finished(graph, config or {}, snapshot)
     if input is None and not again and config is not None and _forked(snapshot, config):
-        return await _fork(graph, config, snapshot)
+        call = _continued(graph, None, *await _forked_from(graph, config, snapshot))
+        call.scheduler.resumed = False
+        return call
     return _continued(graph, input, config or {}, snapshot)
 
 
@@ -188,44 +197,52 @@ def _context(given: Any) -> Json:
     return {key: plain[key] for key in CONTEXT if key in plain} if isinstance(plain, dict) else {}
 
 
-async def _fork(graph: WorkflowGraph, config: RunnableConfig, snapshot: StateSnapshot) -> Call:
-    """Begin a new run at a checkpoint; written down first, so that its questions and its id are in the state."""
-    values, about = snapshot.values, snapshot.values.get("run", {})
-    fresh = _fresh(about)
-    nodes, results = values.get("nodes", {}), values.get("results", {})
-    scheduler = _scheduler(graph, about, records=nodes, results=results, input=values.get("input"), snapshot=snapshot)
-    given = config["configurable"]
-    base: RunnableConfig = {**config, "configurable": {**given, **snapshot.config["configurable"]}}
+async def _forked_from(
+    graph: WorkflowGraph, config: RunnableConfig, snapshot: StateSnapshot
+) -> tuple[RunnableConfig, StateSnapshot]:
+    """A new run begun at a checkpoint; written down first, so that its questions and its id are in the state."""
+    values = snapshot.values
+    about: Record = values.get("run", {})
+    changed_version = _same_version(graph, about, config)
+    nodes, results = anew(values.get("nodes", {})), values.get("results", {})
+    records = {**values.get("nodes", {}), **nodes}
+    scheduler = _scheduler(graph, about, records=records, results=results, input=values.get("input"), snapshot=snapshot)
     goto = _unattended(scheduler)
-    await graph.aupdate_state(base, Command(update={"run": fresh}, goto=goto), as_node=graph.plan.sink)
-    latest = _latest(config)
-    return _continued(graph, None, latest, await graph.aget_state(latest))
-
-
-def _fresh(about: Record) -> Record:
-    """The entries of a run's record that a fork of it begins with."""
-    return {
-        "id": uuid.uuid4().hex,
-        "forked_from": about.get("id"),
-        "status": "running",
-        "rev": int(about.get("rev") or 0) + 1,
-        **dict.fromkeys(("reason", "error", "cancelled", "undo", "also", "ended_at")),
+    update = {"run": {**fresh(about), **changed_version, "before": scheduler.budget.sums()}, "nodes": nodes}
+    base: RunnableConfig = {
+        **config,
+        "configurable": {**config["configurable"], **snapshot.config["configurable"]},
     }
+    await graph.aupdate_state(base, Command(update=update, goto=goto), as_node=graph.plan.sink)
+    return latest(config), await graph.aget_state(latest(config))
 
 
-def _latest(config: RunnableConfig) -> RunnableConfig:
-    """The config without the checkpoint that it names."""
-    return {**config, "configurable": {k: v for k, v in config["configurable"].items() if k != "checkpoint_id"}}
+def _same_version(graph: WorkflowGraph, about: Record, config: RunnableConfig) -> Record:
+    """What changes in the run's record because another version of its workflow goes on with it; usually nothing.
+
+    Raises:
+        NotResumable: it is another version, and the caller does not allow that.
+    """
+    if about.get("digest") in (None, graph.digest):
+        return {}
+    spec = graph.plan.spec
+    if not config.get("configurable", {}).get(ALLOW_VERSION_CHANGE):
+        began = f"version {about.get('version')} of {about.get('workflow')} ({about['digest'][:12]})"
+        raise NotResumable(
+            f"Run {about.get('id')} began with {began}, and this is version {spec.version} of {spec.name} "
+            f"({graph.digest[:12]}): go on with the one that it began with, or set {ALLOW_VERSION_CHANGE} in configurable"
+        )
+    return {"workflow": spec.name, "version": spec.version, "digest": graph.digest}
 
 
 def _continued(graph: WorkflowGraph, input: Any, config: RunnableConfig, snapshot: StateSnapshot) -> Call:
     values = snapshot.values
     about: Record = {**values.get("run", {}), "ended": False}
     first: dict[str, Any] = {}
+    first["run"] = _same_version(graph, about, config)
     if _forked(snapshot, config):
-        fresh = _fresh(about)
-        about |= fresh
-        first = {"run": fresh}
+        first["run"] |= fresh(about)
+    about |= first["run"]
     scheduler = _scheduler(
         graph,
         about,
@@ -234,9 +251,10 @@ def _continued(graph: WorkflowGraph, input: Any, config: RunnableConfig, snapsho
         input=values.get("input"),
         snapshot=snapshot,
     )
-    scheduler.first, scheduler.resumed = first, True
+    scheduler.resumed = True
     if about.get("status") == "paused":
-        scheduler.first = {"run": scheduler.moved("running")}
+        first["run"] |= scheduler.moved("running")
+    scheduler.first = first if first["run"] else {}
     scheduler.hold_back_all()
     scheduler.cut_off_before = len(snapshot.tasks) > len(snapshot.next)
     expire(scheduler)
@@ -288,8 +306,9 @@ def _unattended(scheduler: Scheduler) -> list[str | Send]:
     run, about = scheduler.run, scheduler.about
     if run.complete and about.get("status") == "running" and run.top.error is None:
         return [run.plan.sink]
-    if run.complete or run.top.error is not None:
+    if run.complete or run.top.error is not None or about.get("status") in ENDED:
         how = "failed" if run.top.error is not None or about.get("status") == "failed" else "completed"
+        how = "been cancelled" if about.get("cancelled") else how
         raise NotResumable(
             f"Run {about.get('id')} has {how}: give an input for a new run, or fork an earlier checkpoint"
         )

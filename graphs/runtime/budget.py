@@ -34,6 +34,7 @@ class Budget:
         }
         self.run, self._clock, self._begun = run, clock, clock()
         self._before = float(about.get("worked") or 0)
+        self._apart: Record = about.get("before") or {}
         self.tokens, self.cost = _sums(record.get("usage") for record in run.records.values())
 
     @property
@@ -55,14 +56,13 @@ class Budget:
         """Replace some of the limits."""
         self.limits |= limits
 
+    def sums(self) -> dict[str, float]:
+        """What the steps in the checkpoint have used, those of the run that this one is a fork of among them."""
+        return {"max_steps": self.run.started, "max_tokens": self.tokens, "max_cost_usd": self.cost}
+
     def used(self, name: str) -> float:
         """How much of the limit ``name`` is used."""
-        return {
-            TIMEOUT: self.worked,
-            "max_steps": self.run.started,
-            "max_tokens": self.tokens,
-            "max_cost_usd": self.cost,
-        }[name]
+        return self.worked if name == TIMEOUT else self.sums()[name] - self._apart.get(name, 0)
 
     def reached(self) -> str | None:
         """The name of the first limit that is used up."""

@@ -99,7 +99,7 @@ def finish(scheduler: Scheduler, batch: Batch, again: str | None = None) -> Comm
     if scheduler.run.failed:
         batch.wake(scheduler.run.abandoned())
     if scheduler.budget.timed and (batch.nodes or batch.extra):
-        batch.run(worked=round(scheduler.budget.worked, 3))
+        batch.run(worked=scheduler.budget.worked)
     command = batch.command(again)
     if scheduler.quiet:
         scheduler.wake_people()

@@ -81,6 +81,6 @@ def budget_question(scheduler: Scheduler, batch: Batch, planned: PlannedStep, li
         return
     question = scheduler.budget.question(scheduler.about["id"], limit)
     scheduler.about["budget"] = question
-    batch.run(budget=question, worked=round(scheduler.budget.worked, 3))
+    batch.run(budget=question, worked=scheduler.budget.worked)
     batch.sends.append(Send(planned.id, {"ask": BUDGET}))
     scheduler.emit("step.waiting", BUDGET, **question)
