@@ -13,23 +13,20 @@ from langgraph.types import Command, Send, StateSnapshot
 
 from graphs.answers import answered, expire, questions_of
 from graphs.forks import anew, fresh, latest
-from graphs.language.spec import WorkflowSpec
+from graphs.inputs import plain_context, valid_input
 from graphs.runtime.loops import reopened
 from graphs.runtime.run import Record, Run
 from graphs.runtime.scheduler import Scheduler
-from state.errors import InputRefused, NotResumable, Stalled, WorkflowCancelled, WorkflowFailed
+from graphs.versions import same_version
+from state.errors import NotResumable, Stalled, WorkflowCancelled, WorkflowFailed
 from state.graph import RESET
-from state.schemas import faults, with_defaults
-from state.values import Json, UnfitValue, normalise
+from state.values import Json
 
 if TYPE_CHECKING:
     from graphs.graph import WorkflowGraph
 
 ENDED = ("completed", "failed", "cancelled")
 """The statuses of runs that are over."""
-ALLOW_VERSION_CHANGE = "allow_version_change"
-"""The ``configurable`` key with which a caller lets another version of the workflow go on with a run."""
-CONTEXT = ("session", "user", "history", "project", "environment")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,18 +67,9 @@ async def classify(graph: WorkflowGraph, input: Any, config: RunnableConfig | No
     configurable = (config or {}).get("configurable", {})
     saver = configurable.get("__pregel_checkpointer", graph.checkpointer)
     durable = bool(saver) and "thread_id" in configurable
-    snapshot = await graph.aget_state(config) if durable and config is not None else None
-    if snapshot is not None and snapshot.created_at is None and configurable.get("checkpoint_id"):
-        raise NotResumable(
-            f"Thread {configurable['thread_id']!r} has no checkpoint {configurable['checkpoint_id']}: see its history for those that it has"
-        )
-    again = snapshot is not None and _same_call(snapshot, config)
-    if snapshot is not None and config is not None and configurable.get("checkpoint_id") and not again:
-        newest = await graph.aget_state(latest(config))
-        again = _same_call(newest, config)
-        if again or isinstance(input, Command):
-            _stands_there(newest, configurable["checkpoint_id"] if not again else None)
-            snapshot, config = newest, latest(config)
+    snapshot, again = None, False
+    if durable and config is not None:
+        snapshot, config, again = await _standing(graph, input, config)
     if snapshot is not None and START in snapshot.next:
         if isinstance(input, Mapping):
             return _new_run(graph, input, snapshot, context, durable)
@@ -102,14 +90,40 @@ async def classify(graph: WorkflowGraph, input: Any, config: RunnableConfig | No
             if durable
             else "Only a graph with a checkpointer and a thread_id can be resumed"
         )
+    return await _gone_on(graph, input, config or {}, snapshot, again)
+
+
+async def _gone_on(
+    graph: WorkflowGraph, input: Any, config: RunnableConfig, snapshot: StateSnapshot, again: bool
+) -> Call:
+    """A call that begins where the snapshot ends."""
     cut_off = input is None and snapshot.tasks and not _forked(snapshot, config)
     if (again or cut_off) and _over(snapshot):
-        return _finished(graph, config or {}, snapshot)
-    if input is None and not again and config is not None and _forked(snapshot, config):
+        return _finished(graph, config, snapshot)
+    if input is None and not again and _forked(snapshot, config):
         call = _continued(graph, None, *await _forked_from(graph, config, snapshot))
         call.scheduler.resumed = False
         return call
-    return _continued(graph, input, config or {}, snapshot)
+    return _continued(graph, input, config, snapshot)
+
+
+async def _standing(
+    graph: WorkflowGraph, input: Any, config: RunnableConfig
+) -> tuple[StateSnapshot, RunnableConfig, bool]:
+    """Where the call goes on, with its config; and whether it is the very call that wrote the newest checkpoint."""
+    snapshot, chosen = await graph.aget_state(config), config["configurable"].get("checkpoint_id")
+    if snapshot.created_at is None and chosen:
+        thread = config["configurable"]["thread_id"]
+        raise NotResumable(f"Thread {thread!r} has no checkpoint {chosen}: its history tells those it has")
+    again = _same_call(snapshot, config)
+    if not chosen or again:
+        return snapshot, config, again
+    newest = await graph.aget_state(latest(config))
+    again = _same_call(newest, config)
+    if not again and not isinstance(input, Command):
+        return snapshot, config, False
+    _stands_there(newest, None if again else chosen)
+    return newest, latest(config), again
 
 
 def _stands_there(newest: StateSnapshot, checkpoint: str | None) -> None:
@@ -161,7 +175,7 @@ def _new_run(
         "status": "running",
         "rev": 0,
         "started_at": graph.now().isoformat(),
-        "context": _context(context),
+        "context": plain_context(context),
     }
     scheduler = _scheduler(graph, about, records={}, results={}, input=plain, snapshot=snapshot)
     first = {
@@ -175,35 +189,13 @@ def _new_run(
     return Call(input=first, scheduler=scheduler, durable=durable)
 
 
-def valid_input(spec: WorkflowSpec, given: Mapping[str, Any]) -> Json:
-    """The input as plain JSON with its defaults.
-
-    Raises:
-        InputRefused: says each place that does not fit.
-    """
-    try:
-        plain = with_defaults(spec.input, normalise(given))
-    except UnfitValue as err:
-        raise InputRefused(spec.name, [str(err)]) from err
-    if found := faults(spec.input, plain):
-        raise InputRefused(spec.name, found)
-    return plain
-
-
-def _context(given: Any) -> Json:
-    if given is None:
-        return {}
-    plain = normalise(given)
-    return {key: plain[key] for key in CONTEXT if key in plain} if isinstance(plain, dict) else {}
-
-
 async def _forked_from(
     graph: WorkflowGraph, config: RunnableConfig, snapshot: StateSnapshot
 ) -> tuple[RunnableConfig, StateSnapshot]:
     """A new run begun at a checkpoint; written down first, so that its questions and its id are in the state."""
     values = snapshot.values
     about: Record = values.get("run", {})
-    changed_version = _same_version(graph, about, config)
+    changed_version = same_version(graph.plan.spec, graph.digest, about, config)
     nodes, results = anew(values.get("nodes", {})), values.get("results", {})
     records = {**values.get("nodes", {}), **nodes}
     scheduler = _scheduler(graph, about, records=records, results=results, input=values.get("input"), snapshot=snapshot)
@@ -217,29 +209,11 @@ async def _forked_from(
     return latest(config), await graph.aget_state(latest(config))
 
 
-def _same_version(graph: WorkflowGraph, about: Record, config: RunnableConfig) -> Record:
-    """What changes in the run's record because another version of its workflow goes on with it; usually nothing.
-
-    Raises:
-        NotResumable: it is another version, and the caller does not allow that.
-    """
-    if about.get("digest") in (None, graph.digest):
-        return {}
-    spec = graph.plan.spec
-    if not config.get("configurable", {}).get(ALLOW_VERSION_CHANGE):
-        began = f"version {about.get('version')} of {about.get('workflow')} ({about['digest'][:12]})"
-        raise NotResumable(
-            f"Run {about.get('id')} began with {began}, and this is version {spec.version} of {spec.name} "
-            f"({graph.digest[:12]}): go on with the one that it began with, or set {ALLOW_VERSION_CHANGE} in configurable"
-        )
-    return {"workflow": spec.name, "version": spec.version, "digest": graph.digest}
-
-
 def _continued(graph: WorkflowGraph, input: Any, config: RunnableConfig, snapshot: StateSnapshot) -> Call:
     values = snapshot.values
     about: Record = {**values.get("run", {}), "ended": False}
     first: dict[str, Any] = {}
-    first["run"] = _same_version(graph, about, config)
+    first["run"] = same_version(graph.plan.spec, graph.digest, about, config)
     if _forked(snapshot, config):
         first["run"] |= fresh(about)
     about |= first["run"]

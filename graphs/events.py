@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.calling import STEP_METADATA
-from state.errors import WorkflowFailed
+from state.errors import WorkflowCancelled, WorkflowFailed
 from state.events import Event, EventKind, is_event
 from state.values import Json
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def events_of(
     graph: WorkflowGraph, input: Any, config: RunnableConfig | None, *, tokens: bool, **options: Any
 ) -> AsyncIterator[Event]:
-    """The events of one call; the last one is ``run.completed``, ``run.failed`` or ``run.paused``."""
+    """The events of one call; the last one is ``run.completed``, ``run.failed``, ``run.cancelled`` or ``run.paused``."""
     modes = ["custom", "updates", *(["messages"] if tokens else []), "values"]
     story = _Story(fresh=isinstance(input, dict))
     try:
@@ -30,6 +30,9 @@ async def events_of(
                 yield event
     except WorkflowFailed as failed:
         yield story.event("run.failed", error=failed.error)
+        return
+    except WorkflowCancelled as cancelled:
+        yield story.event("run.cancelled", error=cancelled.error)
         return
     yield story.ending()
 
@@ -65,9 +68,10 @@ class _Story:
         return [self.event("run.started" if self.fresh else "run.resumed", workflow=self.values["run"].get("workflow"))]
 
     def ending(self) -> Event:
-        """The event that says where the run rests: at questions, or at a breakpoint, where there are none."""
-        if self.questions or self.values.get("run", {}).get("status") == "running":
-            return self.event("run.paused", questions=self.questions)
+        """The event that says where the run rests: at questions, on request, or at a breakpoint, where there are none."""
+        run = self.values.get("run", {})
+        if self.questions or run.get("status") in ("running", "paused"):
+            return self.event("run.paused", questions=self.questions, reason=run.get("reason"))
         return self.event("run.completed", output=self.values.get("output"))
 
     def event(self, kind: EventKind, *, step: str = "", **data: Json) -> Event:

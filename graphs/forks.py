@@ -40,5 +40,3 @@ def anew(records: Mapping[str, Record]) -> dict[str, Record]:
 def latest(config: RunnableConfig) -> RunnableConfig:
     """The config without the checkpoint that it names."""
     return {**config, "configurable": {k: v for k, v in config["configurable"].items() if k != "checkpoint_id"}}
-
-

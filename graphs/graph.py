@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,17 +17,16 @@ from langgraph.runtime import RunControl
 from langgraph.types import StateUpdate
 from pydantic import BaseModel
 
-from graphs import blocking
+from graphs import blocking, stopping
 from graphs.analysis.draw import drawable
 from graphs.analysis.plan import Plan
-from graphs.calls import ENDED, Call, classify
-from graphs.keeping import POLL, heeded, kept_by, owned_name, recorded, request
+from graphs.calls import Call, classify
+from graphs.keeping import heeded, kept_by, owned_name, recorded, timed, void_pause
 from graphs.language.dump import digest
 from graphs.runtime.steps import SCHEDULER
 from graphs.schemas import input_model, output_model
 from graphs.streams import Filter
 from state.durable import Durable
-from state.errors import NotResumable, Owned, WorkflowCancelled, WorkflowFailed
 from state.events import Event
 from state.services import Services
 
@@ -71,6 +69,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             InputRefused, AnswerRefused, NotResumable: before anything runs or is written.
             WorkflowFailed: after the last chunk of a run that failed.
+            WorkflowCancelled: after the last chunk of a run that somebody cancelled.
         """
         config = self._known(config)
         configurable = (config or {}).get("configurable", {})
@@ -79,6 +78,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
             kept = kept_by(saver) if saver and "thread_id" in configurable else None
             if kept is not None:
                 await stack.enter_async_context(kept.owners.held(owned_name(configurable)))
+                await void_pause(kept, str(configurable["thread_id"]))
             async for chunk in self._driven(input, config, kept, kwargs):
                 yield chunk
 
@@ -103,12 +103,15 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
                 thread = str((config or {})["configurable"]["thread_id"])
                 await stack.enter_async_context(recorded(call.scheduler, durable, thread))
                 await stack.enter_async_context(heeded(call.scheduler, durable, thread))
+            elif call.scheduler.budget.timed:
+                await stack.enter_async_context(timed(call.scheduler))
             stack.push_async_callback(call.scheduler.close)
             try:
                 async for chunk in super().astream(call.input, self._running(call, call.config or config), **kwargs):
                     if (shown := kept.shown(chunk)) is not None:
                         yield shown
             except GraphDrained:
+                await call.scheduler.written()
                 if not own:
                     raise
         call.conclude(halted=call.scheduler.stepwise or bool(call.scheduler.draining and call.scheduler.draining()))
@@ -142,12 +145,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             NotResumable: nobody works on it.
         """
-        kept, thread, name = self._kept(config)
-        if not kept.owners.alive(name):
-            raise NotResumable(f"Nobody works on {thread!r}: there is nothing to pause")
-        await kept.requests.make(thread, request("pause", reason))
-        while kept.owners.alive(name) and await kept.requests.open(thread) is not None:  # noqa: ASYNC110 - the owner may be another process
-            await asyncio.sleep(POLL)
+        await stopping.pause(self, config, reason)
 
     async def acancel(self, config: RunnableConfig, *, undo: bool = False, reason: str = "") -> Any:
         """Cancel the run on the thread; returns its state once it has ended.
@@ -158,25 +156,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             NotResumable: the thread holds no run, or one that has ended.
         """
-        kept, thread, name = self._kept(config)
-        snapshot = await self.aget_state(config)
-        if not snapshot.values or snapshot.values.get("run", {}).get("status") in ENDED:
-            raise NotResumable(f"Thread {thread!r} holds no run that goes on: there is nothing to cancel")
-        await kept.requests.make(thread, request("cancel", reason, undo=undo))
-        while await kept.requests.open(thread) is not None:
-            if kept.owners.alive(name):
-                await asyncio.sleep(POLL)
-                continue
-            with suppress(WorkflowCancelled, WorkflowFailed, Owned):
-                await self.ainvoke(None, config)
-                break
-        return (await self.aget_state(config)).values
-
-    def _kept(self, config: RunnableConfig) -> tuple[Durable, str, str]:
-        configurable = config.get("configurable", {})
-        if not self.checkpointer or "thread_id" not in configurable:
-            raise NotResumable("Only a graph with a checkpointer and a thread_id can be paused or cancelled")
-        return kept_by(self.checkpointer), str(configurable["thread_id"]), owned_name(configurable)
+        return await stopping.cancel(self, config, reason, undo=undo)
 
     def pause(self, config: RunnableConfig, reason: str = "") -> None:
         """``apause`` for callers without an event loop."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from graphs.runtime.interrupted import take_up
 from graphs.runtime.recording import Recording
 from graphs.runtime.scheduler import Scheduler
 from state.durable import Durable, InMemory, Request
@@ -46,10 +47,18 @@ async def recorded(scheduler: Scheduler, kept: Durable, thread: str) -> AsyncIte
     run = scheduler.about["id"]
     known = await kept.calls.of_run(thread, run) if scheduler.resumed else {}
     scheduler.recording = Recording(thread, run, kept.calls, known, scheduler.now)
+    take_up(scheduler, known.values())
     try:
         yield
     finally:
         await scheduler.recording.flush()
+
+
+async def void_pause(kept: Durable, thread: str) -> None:
+    """Close the request to pause that nobody has heeded: what it was made for has ended."""
+    left = await kept.requests.open(thread)
+    if left is not None and left.kind == "pause":
+        await kept.requests.close(thread, left)
 
 
 @asynccontextmanager
@@ -58,27 +67,49 @@ async def heeded(scheduler: Scheduler, kept: Durable, thread: str) -> AsyncItera
 
     A request to pause is void once the call ends; one to cancel stays until the run has ended.
     """
-    open_ = await kept.requests.open(thread)
-    if open_ is not None and open_.kind == "pause":
-        await kept.requests.close(thread, open_)
-    elif open_ is not None:
-        scheduler.cancel(open_.reason, undo=open_.undo)
-    watch = asyncio.create_task(_watch(scheduler, kept, thread))
+    left = await kept.requests.open(thread)
+    if left is not None and left.kind == "cancel" and not scheduler.resumed:
+        await kept.requests.close(thread, left)  # it was made for the run before this one
+    elif left is not None and left.kind == "cancel":
+        _heed(scheduler, left)
+    try:
+        async with _watched(scheduler, lambda: kept.requests.open(thread)):
+            yield
+    finally:
+        if scheduler.about.get("ended"):
+            left = await kept.requests.open(thread)
+            if left is not None:
+                await kept.requests.close(thread, left)
+        else:
+            await void_pause(kept, thread)
+
+
+@asynccontextmanager
+async def timed(scheduler: Scheduler) -> AsyncIterator[None]:
+    """Heed, within the block, the limit on the working time of a run of which nobody can ask anything."""
+
+    async def nothing() -> None:
+        return None
+
+    async with _watched(scheduler, nothing):
+        yield
+
+
+@asynccontextmanager
+async def _watched(scheduler: Scheduler, asked: Callable[[], Awaitable[Request | None]]) -> AsyncIterator[None]:
+    watch = asyncio.create_task(_watch(scheduler, asked))
     try:
         yield
     finally:
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
-        left = await kept.requests.open(thread)
-        if left is not None and (left.kind == "pause" or scheduler.about.get("ended")):
-            await kept.requests.close(thread, left)
 
 
-async def _watch(scheduler: Scheduler, kept: Durable, thread: str) -> None:
+async def _watch(scheduler: Scheduler, asked: Callable[[], Awaitable[Request | None]]) -> None:
     while True:
         await asyncio.sleep(POLL)
-        found = await kept.requests.open(thread)
+        found = await asked()
         if found is not None:
             _heed(scheduler, found)
         scheduler.mind_time()

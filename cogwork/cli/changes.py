@@ -90,7 +90,7 @@ def changed(
         else:
             _change_step(made, graph, state, name, place, given, standing_in)
     if touched:
-        from graphs.calls import valid_input
+        from graphs.inputs import valid_input
 
         made.input = valid_input(graph.plan.spec, made.input if isinstance(made.input, dict) else {"": made.input})
     return made

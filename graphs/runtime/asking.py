@@ -14,8 +14,9 @@ from langgraph.types import Command, Send, interrupt
 
 from graphs.analysis.plan import PlannedStep
 from graphs.runtime.batch import Batch
-from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome
+from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome, settle_skip
 from graphs.runtime.questions import BUDGET
+from graphs.runtime.race import lost_around, lost_to
 from graphs.runtime.recording import Recording
 from graphs.runtime.run import Instance, Record
 from graphs.runtime.scheduler import Scheduler
@@ -36,9 +37,7 @@ async def ask(scheduler: Scheduler, planned: PlannedStep, path: str) -> Command[
     if member is None:
         return None
     batch, record = Batch(scheduler), scheduler.run.records[path]
-    if scheduler.run.failing(member.frame) and member.planned.kind != "undo":
-        withdraw(scheduler, batch, member)
-        cancel(scheduler, batch, member, {"started_at": record["started_at"]})
+    if "doubt" not in record and _void(scheduler, batch, member, record):
         return finish(scheduler, batch)
     known = path in scheduler.answers or path in scheduler.expired
     if not known and (resting := await _resting(scheduler, batch, planned, path, record["question"])):
@@ -66,10 +65,25 @@ async def _resting(
     return None
 
 
+def _void(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) -> bool:
+    """Whether nobody needs the answer any more; what a call in doubt did to the world, one needs to know in any case."""
+    failing, lost = scheduler.run.failing(member.frame), lost_to(scheduler, member)
+    if failing or lost_around(scheduler, member.frame):
+        withdraw(scheduler, batch, member)
+        cancel(scheduler, batch, member, {"started_at": record["started_at"]})
+    elif lost is not None:
+        withdraw(scheduler, batch, member)
+        settle_skip(scheduler, batch, member, lost)
+    else:
+        return False
+    return True
+
+
 def withdraw(scheduler: Scheduler, batch: Batch, member: Instance) -> None:
     """The question is not asked any more; the instance counts as active until its end is in the checkpoint."""
     scheduler.run.asked.pop(member.path, None)
     scheduler.answers.pop(member.path, None)
+    member.frame.open.discard(member.path)
     scheduler.run.hold(member.frame, 1)
 
 
@@ -132,7 +146,7 @@ async def _ask_budget(scheduler: Scheduler, planned: PlannedStep) -> Command[Any
     question = about.get("budget")
     if not question:
         return None
-    if scheduler.run.top.error is None and scheduler.budget.reached():
+    if scheduler.run.top.error is None and (BUDGET in scheduler.answers or scheduler.budget.reached()):
         if BUDGET not in scheduler.answers and (resting := await _resting(scheduler, batch, planned, BUDGET, question)):
             return resting
         scheduler.budget.raise_to(_answer(scheduler, question))

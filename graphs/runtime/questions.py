@@ -13,23 +13,34 @@ from graphs.runtime.ends import settle_failure
 from graphs.runtime.run import Instance, Record
 from graphs.runtime.scheduler import Scheduler
 from nodes.human import HumanNode
+from nodes.tool import ToolNode
 from state.errors import Fault, InDoubt
-from state.values import Json
+from state.schemas import faults
+from state.values import Json, Schema
 
 BUDGET: Final = "run"
 """The path of the question for a higher limit; no step may bear that name."""
-DOUBT_FORM: Final[dict[str, Json]] = {
-    "type": "object",
-    "properties": {
-        "resolution": {
-            "enum": ["done", "not_done", "retry"],
-            "description": "done: it took place; not_done: it did not, the step has failed; retry: call it again.",
-        },
-        "result": {"description": "The call's result, where it took place and later steps need it."},
-    },
-    "required": ["resolution"],
-    "additionalProperties": False,
+_RESOLUTION: Final[dict[str, Json]] = {
+    "enum": ["done", "not_done", "retry"],
+    "description": "done: it took place; not_done: it did not, the call has failed; retry: call it again.",
 }
+_RESULT: Final = "The call's result, where it took place."
+
+
+def doubt_form(schema: Schema) -> dict[str, Json]:
+    """What may be said of a call in doubt; ``schema`` is that of the call's result, which has to fit where it was done."""
+    described = {"description": _RESULT, **schema}
+    shared: dict[str, Json] = {name: described.pop(name) for name in ("$defs", "definitions") if name in described}
+    form: dict[str, Json] = {
+        "type": "object",
+        "properties": {"resolution": _RESOLUTION, "result": described},
+        "required": ["resolution"],
+        "additionalProperties": False,
+        **shared,
+    }
+    if faults(schema, None):
+        form |= {"if": {"properties": {"resolution": {"const": "done"}}}, "then": {"required": ["result"]}}
+    return form
 
 
 def human_question(scheduler: Scheduler, batch: Batch, member: Instance) -> None:
@@ -54,11 +65,20 @@ def doubt_question(scheduler: Scheduler, batch: Batch, member: Instance, doubt: 
         "at": member.path,
         "ask": f"Did {doubt.target} take place? {doubt.message}",
         "show": {"tool": doubt.target, "args": doubt.arguments, "begun_at": doubt.begun_at},
-        "form": DOUBT_FORM,
+        "form": doubt_form(_result_schema(scheduler, member, doubt.target)),
     }
     error = doubt.record(node=member.path, pointer=member.planned.pointer)
     record: Record = {"status": "waiting", "question": question, "doubt": {"key": doubt.key, "error": error}, **more}
     _put(scheduler, batch, member, record)
+
+
+def _result_schema(scheduler: Scheduler, member: Instance, target: str) -> Schema:
+    """What the call in doubt promises: what its step declares of its own tool, else what the tool says."""
+    node = member.planned.step
+    if isinstance(node, ToolNode) and node.tool == target and member.planned.kind != "undo":
+        return node.result_schema(scheduler.services)
+    tool = scheduler.services.tools.find(target)
+    return tool.output_schema if tool is not None else {}
 
 
 def _put(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) -> None:
@@ -69,6 +89,8 @@ def _put(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) -
         member.state = "waiting"
         scheduler.enabling.discard(member.path)
         scheduler.run.asked[member.path] = member
+        if "doubt" in record:
+            member.frame.open.add(member.path)
         scheduler.run.hold(member.frame, -1)
 
     batch.transitions.append(become)
