@@ -64,7 +64,9 @@ async def test_a_long_file_is_cut_and_says_so(folder: Path) -> None:
     assert read["truncated"] is True
 
 
-@pytest.mark.parametrize("tool", ["text.read", "text.list", "text.search", "text.write", "git.log", "logs.parse"])
+@pytest.mark.parametrize(
+    "tool", ["text.read", "text.list", "text.search", "text.write", "text.remove", "git.log", "logs.parse"]
+)
 @pytest.mark.parametrize(
     "path", ["../secret.txt", "deep/../../secret.txt", "{outside}/secret.txt", "link", "up/secret.txt"]
 )
@@ -155,6 +157,25 @@ async def test_a_folder_is_not_overwritten(folder: Path) -> None:
 
 async def test_writing_is_only_there_where_a_folder_allows_it(folder: Path) -> None:
     assert Toolbox(builtin_tools(roots=[folder], write_roots=[], allow_python=False)).find("text.write") is None
+    assert Toolbox(builtin_tools(roots=[folder], write_roots=[], allow_python=False)).find("text.remove") is None
+
+
+async def test_a_file_is_removed_once_and_a_second_time_there_is_nothing_to_do(folder: Path) -> None:
+    first = await call(folder, "text.remove", path="guide.md")
+    second = await call(folder, "text.remove", path="guide.md")
+
+    assert (first, second) == ({"path": "guide.md", "removed": True}, {"path": "guide.md", "removed": False})
+    assert not (folder / "guide.md").exists()
+
+
+@pytest.mark.parametrize("path", ["deep", ".", "../secret.txt", "out.txt"])
+async def test_neither_folders_nor_what_lies_elsewhere_is_removed(folder: Path, path: str) -> None:
+    (folder / "out.txt").symlink_to(folder.parent / "secret.txt")
+    refused = await refusal(folder, "text.remove", path=path)
+
+    assert refused.fault_class in ("invalid_input", "permission_denied")
+    assert (folder / "deep" / "notes.txt").exists()
+    assert (folder.parent / "secret.txt").read_text() == "password"
 
 
 async def test_without_any_folder_nothing_can_be_read(folder: Path) -> None:

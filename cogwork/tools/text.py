@@ -60,6 +60,13 @@ class WrittenText(TypedDict):
     created: bool
 
 
+class RemovedText(TypedDict):
+    """What was removed; ``removed`` is false when there was no such file."""
+
+    path: str
+    removed: bool
+
+
 class Excerpt(TypedDict):
     """Lines around one line of a source file, each with its number in ``text``."""
 
@@ -72,7 +79,7 @@ class Excerpt(TypedDict):
 
 
 def text_tools(roots: Roots, write_roots: Roots) -> list[FunctionTool]:
-    """The tools of this module; ``text.write`` only where there is a folder to write to."""
+    """The tools of this module; ``text.write`` and ``text.remove`` only where there is a folder to write to."""
     make = FunctionTool.from_function
     tools = [
         make(partial(read, roots), name="text.read", effect="read"),
@@ -81,6 +88,7 @@ def text_tools(roots: Roots, write_roots: Roots) -> list[FunctionTool]:
     ]
     if write_roots.folders:
         tools.append(make(partial(write, write_roots), name="text.write", effect="write", idempotent=True))
+        tools.append(make(partial(remove, write_roots), name="text.remove", effect="write", idempotent=True))
     return tools
 
 
@@ -145,6 +153,18 @@ def write(
         with contextlib.suppress(FileNotFoundError):
             Path(temporary).unlink()
     return WrittenText(path=_from_here(roots, target), bytes=len(data), created=created)
+
+
+def remove(
+    roots: Roots, path: Annotated[str, "The file: from the working folder, or within a folder that may be written to."]
+) -> RemovedText:
+    """Remove a text file; one that is not there counts as removed. It takes back what `text.write` created."""
+    target = _target(roots, path)
+    if target.exists() and not target.is_file():
+        raise Fault("invalid_input", f"{path!r} is no file: only files are removed.", origin="tool")
+    there = target.exists()
+    target.unlink(missing_ok=True)
+    return RemovedText(path=_from_here(roots, target), removed=there)
 
 
 def _target(roots: Roots, path: str) -> Path:
