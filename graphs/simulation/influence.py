@@ -16,6 +16,8 @@ from nodes.template import Template, Value
 _TRUTH: Final = Use(tests=frozenset({test("truth", True)}), decisive=True)
 _SIZES: Final = Use(tests=frozenset(test("size", count) for count in (0, 1, 2)), decisive=True)
 _MOST: Final = 20_000
+_LAPS: Final = 2
+"""How many iterations back ``previous`` is followed: each round of arithmetic squares the values to try."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class _Following:
         self.plan, self.found = plan, Influence()
         self._seen: set[tuple[str, Path, Use]] = set()
         self._sources: set[str] = set()
+        self._laps: dict[str, int] = {}
+        """By loop, how many iterations back the walk has followed ``previous``."""
 
     def decide(self, compiled: Compiled, use: Use, scope: Scope, lookups: Iterable[Lookup]) -> None:
         """Follow a field of a step; where it decides what runs, note its sources."""
@@ -138,10 +142,12 @@ class _Following:
         outside = self.plan.scopes[header.scope]
         if mark.root == "item":
             self.field(header.fields["/for_each"], (None, *mark.path), mark.use, outside, header.lookups)
-        else:
+        elif self._laps.get(around.id, 0) < _LAPS:
+            self._laps[around.id] = self._laps.get(around.id, 0) + 1
             if "/repeat/initial" in header.fields:
                 self.field(header.fields["/repeat/initial"], mark.path, mark.use, outside, header.lookups)
             self.body(header, mark.path, mark.use)
+            self._laps[around.id] -= 1
 
     def value(self, step_id: str, path: Path, use: Use) -> None:
         """A use of a step's value."""

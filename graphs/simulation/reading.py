@@ -175,6 +175,10 @@ class Reader:
         return _UNKNOWN
 
 
+_MOST_SHIFTED = 64
+"""More values than these are not tried for one operand."""
+
+
 def _shifted(constants: list[Json], wanted: list[Json]) -> set[Test]:
     """Numbers that arithmetic with the constants may lead to what is wanted."""
     numbers = [value for value in constants if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -182,7 +186,7 @@ def _shifted(constants: list[Json], wanted: list[Json]) -> set[Test]:
     made = [
         result for n in numbers for g in goals for result in (g - n, g + n, g * n, *((g / n, n / g) if n and g else ()))
     ]
-    return {test("==", value) for value in made}
+    return {test("==", value) for value in made[:_MOST_SHIFTED]}
 
 
 def _inside(node: Node) -> list[Node]:
