@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.environment import names
 from graphs.runtime.run import Instance, Record
-from nodes.base import StepCall, Undo
+from nodes.base import Outcome, StepCall, Undo
 from nodes.execution import PER_FALLBACK
 from state.errors import Fault
 from state.values import Json
@@ -65,26 +65,41 @@ def undo_call(scheduler: Scheduler, path: str, args: Json) -> StepCall:
     )
 
 
-def undo_of(scheduler: Scheduler, member: Instance, value: Json, record: Record) -> Record | None:
+def undo_of(scheduler: Scheduler, member: Instance, outcome: Outcome, record: Record) -> Record | None:
     """How the step, now done, would be taken back: ``{tool, args}``, or ``{tool, error}`` where that cannot be said.
 
-    The arguments are evaluated while all that they see is at hand, and kept in the step's record.
+    The arguments are evaluated while all that they see is at hand, and kept in the step's record. Where a sibling stood in
+    that says how it is taken back itself, ``of`` names it.
     """
-    undo: Undo | None = getattr(member.planned.step, "undo", None)
+    done = standin(member, outcome) or member
+    if getattr(done.planned.step, "undo", None) is None:
+        done = member
+    undo: Undo | None = getattr(done.planned.step, "undo", None)
     if undo is None:
         return None
-    planned, run, path = member.planned, scheduler.run, member.path
+    planned, run, path = done.planned, scheduler.run, done.path
+    of: Record = {"of": planned.id} if done is not member else {}
     kept = run.results, run.records
-    run.results, run.records = {**run.results, path: value}, {**run.records, path: record}
+    values, records = dict.fromkeys((path, member.path), outcome.value), dict.fromkeys((path, member.path), record)
+    run.results, run.records = {**run.results, **values}, {**run.records, **records}
     try:
         seen = names(run, member.frame, planned.undo_lookups, scheduler.about)
     finally:
         run.results, run.records = kept
     call = StepCall(run="", path=path, names=seen, fields=planned.fields, services=scheduler.services)
     try:
-        return {"tool": undo.tool, "args": call.value("/undo/args") or {}}
+        return {"tool": undo.tool, "args": call.value("/undo/args") or {}, **of}
     except Fault as fault:
-        return {"tool": undo.tool, "error": fault.record(node=path, pointer=f"{planned.pointer}/undo/args")}
+        return {"tool": undo.tool, "error": fault.record(node=path, pointer=f"{planned.pointer}/undo/args"), **of}
+
+
+def standin(member: Instance, outcome: Outcome) -> Instance | None:
+    """The sibling that served in the step's place, where one did."""
+    for step_id in member.planned.standins if outcome.fallback.startswith("node:") else ():
+        other = member.frame.members.get(step_id)
+        if other is not None and outcome.fallback == f"node:{other.planned.name}":
+            return other
+    return None
 
 
 class Given:

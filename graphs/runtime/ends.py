@@ -10,9 +10,10 @@ from langgraph.types import Command
 
 from graphs.runtime.batch import Batch
 from graphs.runtime.budget import priced
-from graphs.runtime.calling import undo_of
+from graphs.runtime.calling import standin, undo_of
 from graphs.runtime.environment import body_value
-from graphs.runtime.run import Instance, Record
+from graphs.runtime.race import lost_to
+from graphs.runtime.run import Instance, Record, bare
 from graphs.runtime.scheduler import Scheduler
 from nodes.base import Outcome
 from state.errors import Fault
@@ -34,7 +35,7 @@ def settle_outcome(scheduler: Scheduler, batch: Batch, member: Instance, outcome
         record["fallback"] = shown["fallback"] = outcome.fallback
     if outcome.cached:
         record["cached"] = shown["cached"] = True
-    if undo := undo_of(scheduler, member, outcome.value, record):
+    if undo := undo_of(scheduler, member, outcome, record):
         record["undo"] = undo
     batch.messages.extend(outcome.messages)
     _settle_standin(scheduler, batch, member, outcome)
@@ -55,18 +56,19 @@ def _use(scheduler: Scheduler, record: Record, usage: Mapping[str, Json]) -> Rec
 
 def _settle_standin(scheduler: Scheduler, batch: Batch, member: Instance, outcome: Outcome) -> None:
     """The sibling that served instead is done as well; those that did not are skipped by their choice."""
-    for step_id in member.planned.standins if outcome.fallback.startswith("node:") else ():
-        other = member.frame.members.get(step_id)
-        if other is not None and outcome.fallback == f"node:{other.planned.name}" and other.state == "new":
-            other.state = "active"
-            scheduler.run.hold(other.frame, 1)
-            record: Record = {"status": "done", "served": member.path, "ended_at": scheduler.stamp()}
-            batch.settle(other, record, outcome.value)
+    other = standin(member, outcome)
+    if other is not None and other.state == "new":
+        other.state = "active"
+        scheduler.run.hold(other.frame, 1)
+        record: Record = {"status": "done", "served": member.path, "ended_at": scheduler.stamp()}
+        batch.settle(other, record, outcome.value)
 
 
 def settle_failure(scheduler: Scheduler, batch: Batch, member: Instance, fault: Fault, **more: Json) -> None:
     """The instance has failed for good; its ``on_error`` says what that means."""
     record = scheduler.failure(member, fault, **more)
+    if lost := lost_to(scheduler, member):
+        record |= {"status": "skipped", "cause": lost}
     used = fault.details.get("usage") if isinstance(fault.details, Mapping) else None
     _use(scheduler, record, used or {})
     batch.settle(member, record)
@@ -109,7 +111,8 @@ def finish(scheduler: Scheduler, batch: Batch, again: str | None = None) -> Comm
 def _rest(scheduler: Scheduler, batch: Batch) -> None:
     """Say that the run rests, as somebody asks for; all that can go on does so when it is resumed."""
     batch.wake(scheduler.run.frontier())
-    if scheduler.durable and not scheduler.marked:
+    in_flight = any(scheduler.writing(work) for work in scheduler.at_work())  # who reads the state sees this at once
+    if scheduler.durable and not scheduler.marked and not in_flight:
         scheduler.marked = True
         batch.run(**scheduler.moved("paused", reason=scheduler.pausing or "requested"))
     scheduler.halt()
@@ -133,7 +136,7 @@ def _conclude(scheduler: Scheduler, batch: Batch) -> None:
             batch.extra["output"] = output
             batch.run(**_ending(scheduler, "completed", **_beside(scheduler)))
             return
-    if top.active or (top.error is None and len(top.view) < len(top.scope.names)):
+    if top.busy or (top.error is None and len(top.view) < len(top.scope.names)):
         return
     following = run.due(top, undo=wants_undo(scheduler))
     if following is not None:
@@ -145,12 +148,13 @@ def _conclude(scheduler: Scheduler, batch: Batch) -> None:
 
 
 def begin_stage(scheduler: Scheduler, batch: Batch, holder: Instance) -> None:
-    """Let what follows a workflow's steps begin in the next superstep."""
+    """Let what follows a workflow's steps begin in the next superstep, also if the process dies before it."""
     if holder.state == "new":
         holder.state = "ready"
         scheduler.run.ready.setdefault(holder.planned.id, []).append(holder)
     if holder.state == "ready":
-        batch.wake([holder.planned.id])
+        header = holder.frame.header
+        batch.wake([holder.planned.id, *([header.planned.id] if header is not None else [])])
 
 
 def wants_undo(scheduler: Scheduler) -> bool:
@@ -198,7 +202,9 @@ def _beside(scheduler: Scheduler) -> Record:
                 {"step": path, "error": end.get("error")} for path, end in ends if end.get("status") != "done"
             ],
         }
-    errors = [records[name]["error"] for name in scheduler.run.top.stages if records.get(name, {}).get("error")]
+    plan = scheduler.run.plan
+    blocks = {step_id for scope in plan.scopes.values() for step_id in scope.stages.values()}
+    errors = [record["error"] for path, record in records.items() if record.get("error") and bare(path) in blocks]
     if errors:
         found["also"] = errors
     return found

@@ -47,6 +47,8 @@ class Frame:
     """The holders of what follows its steps, by the names in ``STAGES``."""
     active: int = 0
     """Instances at work or finished but not yet in the checkpoint, at any depth below."""
+    open: set[str] = field(default_factory=set)
+    """Paths of its loops, used workflows and blocks that have begun, and of its calls of which nobody knows how they ended."""
 
     @property
     def prefix(self) -> str:
@@ -54,9 +56,14 @@ class Frame:
         return f"{self.path}." if self.path else ""
 
     @property
+    def busy(self) -> bool:
+        """Whether something in it has yet to come to rest, also after a failure."""
+        return bool(self.active or self.open)
+
+    @property
     def settled(self) -> bool:
         """Whether nothing in it can go on."""
-        return len(self.view) == len(self.scope.names) or (self.error is not None and not self.active)
+        return len(self.view) == len(self.scope.names) or (self.error is not None and not self.busy)
 
     def outward(self) -> Iterator[Frame]:
         """The frame and those around it."""
@@ -160,19 +167,27 @@ class Run:
         elif status == "waiting":
             member.state = "waiting"
             self.asked[member.path] = member
+            if "doubt" in record:
+                member.frame.open.add(member.path)
         elif status == "again":
             member.state = "new"
 
     def mark_open(self, member: Instance) -> None:
         """A loop or used workflow has begun."""
         member.state = "open"
+        member.frame.open.add(member.path)
         self.open.setdefault(member.planned.id, {})[member.path] = member
+
+    def close(self, member: Instance) -> None:
+        """A loop, used workflow or block is over; it counts as active until the checkpoint says so."""
+        self.open.get(member.planned.id, {}).pop(member.path, None)
+        member.frame.open.discard(member.path)
+        self.hold(member.frame, 1)
 
     def settle(self, member: Instance, record: Record) -> None:
         """An instance has come to its end, and the checkpoint says so."""
         frame, step_id = member.frame, member.planned.id
         member.state = "settled"
-        self.open.get(step_id, {}).pop(member.path, None)
         self.asked.pop(member.path, None)
         frame.view[step_id] = frame.ahead[step_id] = settled(member, record, self.results.get(member.path))
         if record["status"] == "failed" and not handled(record):
@@ -212,7 +227,7 @@ class Run:
 
     def _works(self, path: str) -> bool:
         """Whether the step of that path calls a model or a tool."""
-        step = self.plan.steps.get(_INDEX.sub("", path))
+        step = self.plan.steps.get(bare(path))
         return step is not None and step.kind in CALLING
 
     # -- looking -------------------------------------------------------------------------------------------
@@ -226,6 +241,7 @@ class Run:
         members = self.ready.pop(step_id, [])
         for member in members:
             member.state = "active"
+            member.frame.open.discard(member.path)
             self.hold(member.frame, 1)
         return members
 
@@ -249,7 +265,7 @@ class Run:
             for member in members.values():
                 if member.planned.kind in ("stage", "undo"):
                     continue
-                if self.failing(member.frame) and not any(frame.active for frame in member.frames.values()):
+                if self.failing(member.frame) and not any(frame.busy for frame in member.frames.values()):
                     yield step_id
 
     def frontier(self) -> list[str]:
@@ -275,6 +291,11 @@ class Run:
             around.active += change
             if change < 0 and around.header is not None and around.settled:
                 self.closable.add(around.header.planned.id)
+
+
+def bare(path: str) -> str:
+    """The id of the step whose instance has this path: the path without the indices of items and iterations."""
+    return _INDEX.sub("", path)
 
 
 def within(frame: Frame) -> Iterator[Frame]:

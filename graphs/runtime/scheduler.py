@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,8 @@ class Scheduler:
         """Instances that may not start because a limit is used up."""
         self.given_up: dict[str, str] = {}
         """Paths of instances that are cut off without the run's having failed: to why (``race``, ``budget``)."""
+        self.interrupted: set[str] = set()
+        """Paths of instances whose write an earlier process had begun: it is taken up, whatever has happened since."""
         self.pausing = ""
         """Why somebody wants the run to rest; empty where nobody does."""
         self.marked = False
@@ -106,6 +109,8 @@ class Scheduler:
         self.telling = False
         """Whether anyone listens to the events."""
         self.write: Callable[[Any], None] = lambda chunk: None
+        self.context = copy_context()
+        """That of a node of this superstep, without which LangGraph streams nothing."""
 
     # -- supersteps ------------------------------------------------------------------------------------------
 
@@ -114,7 +119,7 @@ class Scheduler:
         if superstep == self.superstep:
             return
         begins = self.superstep < 0
-        self.superstep, self.write = superstep, write
+        self.superstep, self.write, self.context = superstep, write, copy_context()
         self.passed.clear()
         batches, self.pending = self.pending, []
         for batch in batches:
@@ -267,13 +272,13 @@ class Scheduler:
         """Start nothing more, let the writes in flight end, and rest."""
         if not self.pausing and not self.about.get("ended"):
             self.pausing = reason or "requested"
-            self.emit("run.pausing", "", reason=self.pausing)
-            self.halt()
+            self.context.run(self.emit, "run.pausing", "", reason=self.pausing)
             self.wake_all()
 
     def cancel(self, reason: str, *, undo: bool) -> None:
-        """End the run as cancelled: like a failure, with what follows one."""
-        if self.run.top.error is not None or self.about.get("ended"):
+        """End the run as cancelled: like a failure, with what follows one; it is too late once the last block has begun."""
+        last = self.run.top.stages.get("finally")
+        if self.run.top.error is not None or self.about.get("ended") or (last is not None and last.state != "new"):
             return
         error = Fault("cancelled", reason or "the run was cancelled", origin="workflow").record(node="")
         self.about |= {"error": error, "cancelled": {"undo": undo}}
@@ -307,8 +312,9 @@ class Scheduler:
         self.wake_people()
 
     def writing(self, work: Work) -> bool:
-        """Whether the work may change the world, so that it must not be cut off."""
-        return bool(work.call.writing) or work.node.effect_of(self.services) == "write"
+        """Whether the work may change the world, so that it must not be cut off; not while it waits for its next attempt."""
+        call = work.call
+        return bool(call.writing) or (not call.resting and work.node.effect_of(self.services) == "write")
 
     def failure(self, member: Instance, fault: Fault, **more: Json) -> Record:
         """The record of a failed instance, by its ``on_error``."""
@@ -320,6 +326,11 @@ class Scheduler:
         elif isinstance(policy, Then):
             record["handled_by"] = policy.then
         return record
+
+    async def written(self) -> None:
+        """Wait for the writes in flight: their results are in the record of calls, though not in the checkpoint."""
+        while tasks := [work.task for work in self.at_work() if self.writing(work)]:
+            await asyncio.wait(tasks, timeout=DRAIN_POLL)  # one that begins to wait for its next attempt is given up
 
     async def close(self) -> None:
         """Cancel what is still at work and wait for it."""

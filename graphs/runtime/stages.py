@@ -50,11 +50,10 @@ class Staged(Holding):
         batch.note(member.path, record)
         batch.close(member.frame)
         batch.urge(member.path)
-        self.run.hold(member.frame, 1)
+        self.run.close(member)
 
         def become() -> None:
             member.state = "settled"
-            self.run.open.get(member.planned.id, {}).pop(member.path, None)
             self.run.hold(member.frame, -1)
 
         batch.transitions.append(become)

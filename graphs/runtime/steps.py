@@ -16,8 +16,9 @@ from graphs.runtime.batch import Batch
 from graphs.runtime.budget import TIMEOUT
 from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome, settle_skip
 from graphs.runtime.loops import attend_loop
+from graphs.runtime.losers import give_up
 from graphs.runtime.questions import budget_question, doubt_question, human_question
-from graphs.runtime.race import RACE, give_up, lost_by, lost_to
+from graphs.runtime.race import RACE, lost_around, lost_to
 from graphs.runtime.run import CALLING, Instance, Record, in_stage
 from graphs.runtime.scheduler import Scheduler, Work
 from graphs.runtime.undoing import attend_undo
@@ -114,7 +115,7 @@ def settle_work(scheduler: Scheduler, batch: Batch, work: Work) -> None:
     error = Fault("cancelled", "the call was cancelled from within") if work.task.cancelled() else work.task.exception()
     if error is None:
         settle_outcome(scheduler, batch, member, work.task.result(), **more)
-    elif isinstance(error, InDoubt):
+    elif isinstance(error, InDoubt) and scheduler.durable:  # without checkpoints nobody can ever say
         doubt_question(scheduler, batch, member, error, more)
     elif isinstance(error, Fault):
         settle_failure(scheduler, batch, member, error, **more)
@@ -128,11 +129,12 @@ def settle_work(scheduler: Scheduler, batch: Batch, work: Work) -> None:
 def _settle_cut_off(scheduler: Scheduler, batch: Batch, member: Instance, more: Record) -> bool:
     """Whether the work was given up by the run itself, and what that means for the instance."""
     why = scheduler.given_up.pop(member.path, "")
-    if scheduler.run.failing(member.frame):
+    if scheduler.run.failing(member.frame) or lost_around(scheduler, member.frame):
         cancel(scheduler, batch, member, more)
-    elif why == RACE:
-        settle_skip(scheduler, batch, member, {"reason": "race_lost", "by": lost_by(scheduler, member)})
+    elif why == RACE and (lost := lost_to(scheduler, member)):
+        settle_skip(scheduler, batch, member, lost)
     elif why == TIMEOUT:
+        scheduler.run.started -= 1  # it is begun anew
         hold_back(scheduler, batch, member)
         budget_question(scheduler, batch, member.planned, TIMEOUT)
     else:
@@ -188,10 +190,13 @@ def _starts(scheduler: Scheduler, batch: Batch, member: Instance) -> bool:
     run = scheduler.run
     if member.planned.kind == "stage":
         return True
-    if run.failing(member.frame):
+    if member.path in scheduler.interrupted:
+        scheduler.interrupted.discard(member.path)
+        return True
+    if run.failing(member.frame) or lost_around(scheduler, member.frame):
         cancel(scheduler, batch, member, {})
         return False
-    verdict, lost = member.verdict, lost_to(run, member)
+    verdict, lost = member.verdict, lost_to(scheduler, member)
     if lost is not None or not isinstance(verdict, str):
         settle_skip(scheduler, batch, member, lost if lost is not None else verdict.cause)  # type: ignore[union-attr]
         return False

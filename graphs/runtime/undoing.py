@@ -6,14 +6,13 @@ so that a crash in the middle of it costs none and repeats none. What cannot be 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from graphs.analysis.plan import PlannedStep
 from graphs.runtime.batch import Batch
 from graphs.runtime.calling import undo_call
 from graphs.runtime.questions import doubt_question
-from graphs.runtime.run import OVER, Instance, Record, Run
+from graphs.runtime.run import OVER, Instance, Record, Run, bare
 from graphs.runtime.scheduler import Scheduler, Work
 from graphs.runtime.stages import Staged
 from graphs.runtime.work import Resolve, launch
@@ -21,8 +20,6 @@ from nodes.base import Outcome, Undo
 from nodes.tool import ToolNode
 from state.errors import Fault, InDoubt
 from state.values import Json
-
-_INDEX = re.compile(r"\[\d+\]")
 
 
 def undone_in_order(path: Sequence[str], records: Mapping[str, Record]) -> list[str]:
@@ -88,7 +85,8 @@ def take_back(scheduler: Scheduler, batch: Batch, member: Instance, *, resolve: 
     """Begin one undo call; where its arguments could not be told, it has failed."""
     run = scheduler.run
     path = run.records["undo"]["order"][_index(member.path)]
-    how, step = run.records[path]["undo"], run.plan.steps[_INDEX.sub("", path)].step
+    how = run.records[path]["undo"]
+    step = run.plan.steps[how.get("of") or bare(path)].step
     undo = getattr(step, "undo", None)
     assert isinstance(undo, Undo)
     if "error" in how:

@@ -82,7 +82,7 @@ class Items(Holding):
         """One item has failed and that fails the loop, once the others have come to rest."""
         for frame in self.member.frames.values():
             self.scheduler.fail(frame, error)
-        if not any(frame.active for frame in self.member.frames.values()):
+        if not any(frame.busy for frame in self.member.frames.values()):
             self.cancel_items()
             self.fail(passed_on(error))
 

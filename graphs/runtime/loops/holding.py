@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from graphs.runtime.batch import Batch
 from graphs.runtime.ends import cancel, settle_failure, settle_outcome, settle_skip
 from graphs.runtime.environment import body_value
-from graphs.runtime.race import lost_by
+from graphs.runtime.race import lost_to
 from graphs.runtime.run import Frame, Instance, Record
 from graphs.runtime.scheduler import Scheduler
 from nodes.base import AtLeast, Outcome
@@ -127,8 +127,8 @@ class Holding(ABC):
     def advance(self) -> None:
         """Close the frames that are settled, and open, finish or fail as that asks for."""
         member = self.member
-        if self.run.failing(member.frame) or member.path in self.scheduler.given_up:
-            if not any(frame.active for frame in member.frames.values()):
+        if self.given_up():
+            if not any(frame.busy for frame in member.frames.values()):
                 self.abandon()
             return
         for index, frame in list(member.frames.items()):
@@ -137,6 +137,16 @@ class Holding(ABC):
                 self.close(index, frame)
         if member.state == "open":
             self.proceed()
+
+    def given_up(self) -> bool:
+        """Whether what the step belongs to has failed, or has lost a race: then nothing more starts in it."""
+        if self.run.failing(self.member.frame):
+            return True
+        lost = lost_to(self.scheduler, self.member)
+        if lost is not None:
+            for frame in self.member.frames.values():
+                self.scheduler.fail(frame, given_up(self.member, "the race is lost"))
+        return lost is not None
 
     def close_item(self, index: int, frame: Frame) -> None:
         """Record what an item came to."""
@@ -180,12 +190,11 @@ class Holding(ABC):
         """What the loop belongs to has failed, and nothing in it is at work any more."""
         self.held()
         self.cancel_items()
-        self.run.open.get(self.member.planned.id, {}).pop(self.member.path, None)
-        if self.scheduler.given_up.pop(self.member.path, "") and not self.run.failing(self.member.frame):
-            cause: Record = {"reason": "race_lost", "by": lost_by(self.scheduler, self.member)}
+        cause = lost_to(self.scheduler, self.member)
+        if cause is not None and not self.run.failing(self.member.frame):
             settle_skip(self.scheduler, self.batch, self.member, cause)
-            return
-        cancel(self.scheduler, self.batch, self.member, {})
+        else:
+            cancel(self.scheduler, self.batch, self.member, {})
 
     def cancel_items(self) -> None:
         """Say of the items that will not end that they will not."""
@@ -198,13 +207,18 @@ class Holding(ABC):
         """Count an open loop as active until its end is in the checkpoint."""
         if self.member.state == "open":
             self.member.state = "active"
-            self.run.hold(self.member.frame, 1)
+            self.run.close(self.member)
 
 
 def _early(member: Instance) -> bool:
     """Whether the loop, or one around it, may begin before all that it reads is settled, so that it would read more later."""
     headers = [member, *(frame.header for frame in member.frame.outward() if frame.header is not None)]
     return any(header.planned.step.join == "any" or isinstance(header.planned.step.join, AtLeast) for header in headers)
+
+
+def given_up(member: Instance, why: str) -> Record:
+    """The error of what is given up though nothing in it has failed."""
+    return {"class": "cancelled", "origin": "workflow", "message": why, "node": member.path}
 
 
 def changed(member: Instance, why: str) -> NotResumable:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from graphs.runtime.ends import begin_stage
 from graphs.runtime.environment import body_value
-from graphs.runtime.loops.holding import Holding, passed_on
-from graphs.runtime.run import Frame, Record
+from graphs.runtime.loops.holding import Holding, given_up, passed_on
+from graphs.runtime.run import Frame
 from state.errors import Fault
 from state.schemas import faults, with_defaults
 from state.values import Json
@@ -34,33 +34,33 @@ class Used(Holding):
         return Frame(scope=scope, path=member.path, parent=member.frame, header=member, input=member.given)
 
     def reopen(self) -> None:
-        """Open the frame again."""
+        """Open the frame again; what gave the workflow up does so still."""
         self.open_frame(0)
+        self.give_up()
 
     def advance(self) -> None:
         """Close the frame once its steps, and what follows them, are over; when all around it has failed, as cancelled."""
         member, frame = self.member, self.member.frames.get(0)
         if frame is None:
             return
-        given_up = self.run.failing(member.frame) or member.path in self.scheduler.given_up
-        if given_up and frame.error is None:
-            cause: Record = {
-                "class": "cancelled",
-                "origin": "workflow",
-                "message": "what uses it has ended",
-                "node": member.path,
-            }
-            self.scheduler.fail(frame, cause)
+        over = self.give_up()
         if not frame.settled or any(stage.state == "open" for stage in frame.stages.values()):
             return
         following = self.run.due(frame, undo=False)
         if following is not None:
             begin_stage(self.scheduler, self.batch, following)
-        elif given_up:
+        elif over:
             self.abandon()
         else:
             del member.frames[0]
             self.close(0, frame)
+
+    def give_up(self) -> bool:
+        """Whether the workflow is given up; unless its steps are over, that is a failure of its own, with all that follows."""
+        frame, over = self.member.frames[0], self.given_up()
+        if over and len(frame.view) < len(frame.scope.names):
+            self.scheduler.fail(frame, given_up(self.member, "what uses it has ended"))
+        return over
 
     def close(self, index: int, frame: Frame) -> None:
         """The used workflow has ended."""
