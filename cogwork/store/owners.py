@@ -78,13 +78,18 @@ class Held:
 
     async def __aenter__(self) -> None:
         for _ in range(PATIENCE_ROUNDS):
-            if self._taken():
-                return
+            taking = asyncio.ensure_future(asyncio.to_thread(self._taken))
+            try:
+                if await asyncio.shield(taking):
+                    return
+            except asyncio.CancelledError:
+                taking.add_done_callback(lambda _: self._let_go())
+                raise
             await asyncio.sleep(PAUSE)
         raise Owned(self._thread)
 
     async def __aexit__(self, *exc: object) -> None:
-        self._let_go()
+        await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(self._let_go)))
 
     def __enter__(self) -> None:
         for _ in range(PATIENCE_ROUNDS):
