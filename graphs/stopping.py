@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 async def pause(graph: WorkflowGraph, config: RunnableConfig, reason: str) -> None:
     """``WorkflowGraph.apause``."""
     kept, thread, name = _kept(graph, config)
-    if not kept.owners.alive(name):
+    if not await asyncio.to_thread(kept.owners.alive, name):
         raise NotResumable(f"Nobody works on {thread!r}: there is nothing to pause")
     made = request("pause", reason)
     await kept.requests.make(thread, made)
-    while kept.owners.alive(name) and await kept.requests.open(thread) is not None:  # noqa: ASYNC110 - perhaps another process
+    while await asyncio.to_thread(kept.owners.alive, name) and await kept.requests.open(thread) is not None:  # noqa: ASYNC110 - perhaps another process
         await asyncio.sleep(POLL)
     await kept.requests.close(thread, made)
 
@@ -38,7 +38,7 @@ async def cancel(graph: WorkflowGraph, config: RunnableConfig, reason: str, *, u
     made = request("cancel", reason, undo=undo)
     await kept.requests.make(thread, made)
     while await kept.requests.open(thread) is not None:
-        if kept.owners.alive(name):
+        if await asyncio.to_thread(kept.owners.alive, name):
             await asyncio.sleep(POLL)
         elif await _ended_here(graph, config, kept, thread, made):
             break
