@@ -39,7 +39,7 @@ from state.values import Json
 
 HOUSE = Path(__file__).parent.parent
 DOCS = HOUSE / "docs"
-NAMED = ("language.md", "expressions.md", "dialects.md", "python.md", "architecture.md", "operations.md")
+NAMED = ("language.md", "expressions.md", "dialects.md", "python.md", "architecture.md", "operations.md", "testing.md")
 PAGES = (HOUSE / "README.md", *(DOCS / name for name in NAMED), *sorted((DOCS / "decisions").glob("*.md")))
 FOLDERS = ("benchmarks", "cogwork", "docs", "examples", "graphs", "nodes", "prompts", "state", "tests")
 SCHEMA = DOCS / "schema.json"
@@ -140,9 +140,10 @@ def test_a_workflow_in_the_docs_has_the_problems_it_claims_and_returns_what_it_s
     assert sorted(found) == sorted(name for name in claimed if name), [str(p) for p in cogwork.check(block.text)]
     if (dialect := block.note("dialect")) is not None:
         assert load(block.text).dialect == dialect
-    if found or block.note("run") is False:
+    if found:
         return
     loaded = cogwork.load(block.text)
+    assert [str(result) for result in cogwork.run_tests(loaded) if not result.passed] == []
     given = block.note("input") or {}
     if not set(loaded.spec.input.get("required", ())) <= set(given):
         assert block.note("output") is None, "an example with an output says its input"
