@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -161,7 +161,7 @@ async def _attend_loop(
     scheduler: Scheduler, planned: PlannedStep, state: Any, config: RunnableConfig
 ) -> Command[Any] | None:
     batch = Batch(scheduler)
-    attend_loop(scheduler, batch, planned, begun(scheduler, batch, planned))
+    attend_loop(scheduler, batch, planned, list(begun(scheduler, batch, planned)))
     return finish(scheduler, batch)
 
 
@@ -178,12 +178,13 @@ async def _attend_undo(
 # -- common ----------------------------------------------------------------------------------------------------
 
 
-def begun(scheduler: Scheduler, batch: Batch, planned: PlannedStep) -> list[Instance]:
-    """The instances of a step that are to start now; those that will not are settled, held back, or left for later."""
-    if scheduler.stopping:
-        return []
-    members = scheduler.run.take(planned.id)
-    return [member for member in members if _starts(scheduler, batch, member)]
+def begun(scheduler: Scheduler, batch: Batch, planned: PlannedStep) -> Iterator[Instance]:
+    """The instances of a step that are to start now; those that will not are settled, held back, or left for later.
+
+    Each is judged once the one before it has started, as that may have used up a limit.
+    """
+    if not scheduler.stopping:
+        yield from (member for member in scheduler.run.take(planned.id) if _starts(scheduler, batch, member))
 
 
 def _starts(scheduler: Scheduler, batch: Batch, member: Instance) -> bool:
