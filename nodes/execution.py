@@ -86,6 +86,7 @@ class StepCall:
     ``standins``   for each fallback that is a node, by its index, the node and the call to run it with
     ``cache``      where results with ``cache:`` are kept for other runs
     ``writing``    the keys of its writes in flight, those of its fallbacks among them
+    ``resting``    the keys of its calls that wait for their next attempt, those of its fallbacks among them
     ``paid``       what attempts that failed used, those of its fallbacks among them
     """
 
@@ -106,6 +107,7 @@ class StepCall:
     standins: Mapping[int, tuple[Any, StepCall]] = field(default_factory=dict)
     cache: BaseCache[Any] | None = None
     writing: set[str] = field(default_factory=set)
+    resting: set[str] = field(default_factory=set)
     paid: dict[str, Json] = field(default_factory=dict)
     cached: bool = False
     """Whether this attempt was answered from the cache."""

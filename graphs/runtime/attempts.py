@@ -142,6 +142,7 @@ async def _retrying(node: CallingNode, call: StepCall, retried: Retried) -> Outc
         wait=_Wait(policy, before),
         retry=retry_if_exception(lambda error: isinstance(error, Fault) and _again(policy, error, call.spent)),
         before_sleep=lambda state: _tell(state, before, retried),
+        sleep=lambda seconds: _rest(call, seconds),
         reraise=True,
     )
     try:
@@ -154,6 +155,16 @@ async def _retrying(node: CallingNode, call: StepCall, retried: Retried) -> Outc
             raise
         raise _no_time_left(node, fault) from fault
     raise AssertionError("a retrying loop ends by returning or raising")
+
+
+async def _rest(call: StepCall, seconds: float) -> None:
+    """Wait for the next attempt, visibly: nothing is in flight meanwhile, so that even a write may be given up."""
+    key = call.key(0)
+    call.resting.add(key)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        call.resting.discard(key)
 
 
 def _failed_before(call: StepCall, policy: Retry) -> int:

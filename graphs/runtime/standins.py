@@ -34,7 +34,7 @@ def _sibling(name: str, call: StepCall, number: int) -> tuple[Node | Fault, Step
     if number not in call.standins:
         return Fault("internal", f"The step {name!r} was not handed in as a fallback of {call.path}"), call
     node, its_call = call.standins[number]
-    return node, replace(its_call, writing=call.writing, paid=call.paid)
+    return node, replace(its_call, writing=call.writing, resting=call.resting, paid=call.paid)
 
 
 def _tool(node: CallingNode, fallback: Fallback, call: StepCall, number: int) -> tuple[Node, StepCall]:

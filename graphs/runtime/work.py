@@ -53,11 +53,20 @@ def _telling(scheduler: Scheduler, member: Instance) -> tuple[Retried, FellBack]
 
     def retried(attempt: int, wait: float, fault: Fault) -> None:
         scheduler.emit("step.retry", member.path, attempt=attempt, wait=round(wait, 3), error=error(fault))
+        _rests(scheduler, member)
 
     def fell_back(name: str, fault: Fault) -> None:
         scheduler.emit("step.fallback", member.path, fallback=name, error=error(fault))
 
     return retried, fell_back
+
+
+def _rests(scheduler: Scheduler, member: Instance) -> None:
+    """The task that runs waits for its next attempt: none is made once what it belongs to has failed, or the run pauses."""
+    task = asyncio.current_task()
+    if task is not None and member.planned.kind != "undo" and scheduler.run.failing(member.frame):
+        task.cancel()
+    scheduler.wake(member.planned.id)
 
 
 def hold_back(scheduler: Scheduler, batch: Batch, member: Instance) -> None:

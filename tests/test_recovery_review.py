@@ -1,0 +1,101 @@
+"""What was found by looking for broken promises: pauses, cancellations, forks and streams at awkward moments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+
+from state.errors import WorkflowCancelled, WorkflowFailed
+from tests.conftest import Stage, do, statuses
+
+PATIENTLY = 20.0
+"""Seconds that a slow machine may take for what takes none."""
+LONG: dict[str, Any] = {"max_attempts": 5, "backoff": 600}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(PATIENTLY):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+def saga(step: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A step that writes and is taken back by the stage's own tool."""
+    return {**step, "undo": {"tool": "do.write", "args": {"value": "undone"}}, **more}
+
+
+# -- waiting for the next attempt ------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("X12", "X5")
+async def test_a_write_that_waits_for_its_next_attempt_does_not_hold_up_a_cancellation(stage: Stage) -> None:
+    spec = {"nodes": {"a": do(effect="write", fault="unavailable", retry=LONG)}, "finally": {"nodes": {"z": do(1)}}}
+    graph, config = stage.graph(spec, InMemorySaver()), stage.thread()
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    await until(lambda: ("fail", "a") in stage.log)
+    async with asyncio.timeout(PATIENTLY):
+        state = await graph.acancel(config)
+        with pytest.raises(WorkflowCancelled):
+            await run
+    assert state["run"]["status"] == "cancelled"
+    assert statuses(state) == {"a": "cancelled", "finally": "done", "finally.z": "done"}
+    assert stage.paths() == ["a", "finally.z"]
+
+
+@pytest.mark.req("X5", "D4")
+@pytest.mark.parametrize("asked", ["while the call is made", "while the next one is waited for"])
+async def test_a_write_that_waits_for_its_next_attempt_does_not_hold_up_a_pause_and_makes_it_on_resumption(
+    stage: Stage, asked: str
+) -> None:
+    spec = {"nodes": {"a": do(1, "write", fault="unavailable", until=1, hold="door", retry=LONG)}}
+    graph, config = stage.graph(spec, InMemorySaver()), stage.thread()
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    await until(lambda: ("start", "a") in stage.log)
+    if asked == "while the call is made":
+        pause = asyncio.create_task(graph.apause(config))
+        await asyncio.sleep(0.1)
+        stage.door("door").set()
+    else:
+        stage.door("door").set()
+        await until(lambda: ("fail", "a") in stage.log)
+        pause = asyncio.create_task(graph.apause(config))
+    async with asyncio.timeout(PATIENTLY):
+        await pause
+        assert (await run)["run"]["status"] == "paused"
+        state = await graph.ainvoke(None, config)
+    assert (state["run"]["status"], state["output"]) == ("completed", 1)
+    assert stage.log == [("start", "a"), ("fail", "a"), ("start", "a"), ("end", "a")]
+    assert state["nodes"]["a"]["attempts"] == 2
+
+
+@pytest.mark.req("X12")
+async def test_a_write_that_fails_after_the_run_has_failed_is_not_tried_again(stage: Stage) -> None:
+    slow = do(effect="write", fault="unavailable", hold="door", retry=LONG)
+    graph = stage.graph({"nodes": {"a": slow, "b": do(fault="tool_error")}})
+    run = asyncio.create_task(graph.ainvoke({}))
+    await until(lambda: ("fail", "b") in stage.log)
+    await asyncio.sleep(0.05)
+    stage.door("door").set()
+    async with asyncio.timeout(PATIENTLY):
+        with pytest.raises(WorkflowFailed, match="b was told to fail"):
+            await run
+    assert stage.paths().count("a") == 1
+
+
+@pytest.mark.req("X12")
+async def test_an_undo_is_tried_again_although_the_run_has_failed(stage: Stage) -> None:
+    undo = {
+        "tool": "do.write",
+        "args": {"fault": "unavailable", "until": 1},
+        "retry": {"max_attempts": 3, "backoff": 0.001},
+    }
+    nodes = {"a": saga(do(1, "write"), undo=undo), "b": do(fault="tool_error", depends_on=["a"])}
+    graph, config = stage.graph({"nodes": nodes}, InMemorySaver()), stage.thread()
+    with pytest.raises(WorkflowFailed):
+        await graph.ainvoke({}, config)
+    assert (await graph.aget_state(config)).values["run"]["undo"] == {"done": ["a"], "not_done": []}
