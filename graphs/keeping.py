@@ -13,6 +13,7 @@ from graphs.runtime.interrupted import take_up
 from graphs.runtime.recording import Recording
 from graphs.runtime.scheduler import Scheduler
 from state.durable import Durable, InMemory, Request
+from state.errors import Unrecorded
 
 POLL: Final = 0.04
 """Seconds between two looks at what somebody asks of the run."""
@@ -50,8 +51,11 @@ async def recorded(scheduler: Scheduler, kept: Durable, thread: str) -> AsyncIte
     take_up(scheduler, known.values())
     try:
         yield
-    finally:
-        await scheduler.recording.flush()
+    except BaseException:
+        with suppress(Unrecorded):
+            await scheduler.recording.flush()
+        raise
+    await scheduler.recording.flush()
 
 
 async def void_pause(kept: Durable, thread: str) -> None:
