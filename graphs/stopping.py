@@ -57,8 +57,13 @@ async def _ended_here(graph: WorkflowGraph, config: RunnableConfig, kept: Durabl
             return True
     except NotResumable:
         await kept.requests.close(thread, made)
-        raise
-    return False
+        if not await _ended(graph, config):
+            raise
+    return False  # or its owner has ended it meanwhile
+
+
+async def _ended(graph: WorkflowGraph, config: RunnableConfig) -> bool:
+    return (await graph.aget_state(config)).values.get("run", {}).get("status") in ENDED
 
 
 def _kept(graph: WorkflowGraph, config: RunnableConfig) -> tuple[Durable, str, str]:
