@@ -154,20 +154,32 @@ def _text(schema: Schema) -> str:
         return ""
 
 
-_by_identity: Final[dict[int, tuple[Schema, tuple[str | None, Any]]]] = {}
-_MOST_KEPT: Final = 2_000
+class _Same:
+    """A schema object as a key: it equals itself alone, whatever it holds; schemas are never changed."""
+
+    __slots__ = ("schema",)
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.schema is self.schema
+
+
+@lru_cache(maxsize=512)
+def _of_object(same: _Same) -> tuple[str | None, Any]:
+    return _compiled(_text(same.schema))
 
 
 def _kept(schema: Schema) -> tuple[str | None, Any]:
-    """``_compiled`` of a schema object that is asked for again and again, as those of tools are; schemas are never changed."""
-    known = _by_identity.get(id(schema))
-    if known is not None and known[0] is schema:
-        return known[1]
-    if len(_by_identity) >= _MOST_KEPT:
-        _by_identity.clear()
-    compiled = _compiled(_text(schema))
-    _by_identity[id(schema)] = (schema, compiled)
-    return compiled
+    """``_compiled`` of a schema object that is asked for again and again, as those of tools are.
+
+    Those that come but once, as the forms of questions that are read from a checkpoint, make room for others soon.
+    """
+    return _of_object(_Same(schema))
 
 
 @lru_cache(maxsize=512)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -210,3 +212,18 @@ VALUES = st.recursive(
 def test_the_quick_way_never_accepts_what_the_validator_refuses(schema: dict[str, Any], value: Any) -> None:
     if surely_fits(schema, value):
         assert Draft202012Validator(schema).is_valid(value)
+
+
+class _Form(dict[str, Any]):
+    """A schema that can be watched."""
+
+
+def test_schemas_that_come_but_once_are_let_go_when_others_have_come() -> None:
+    first = _Form(PERSON)
+    watched = weakref.ref(first)
+    assert faults(first, {"name": "aaa"}) == faults(first, {"name": "aaa"}) == []
+    del first
+    for _ in range(600):
+        assert faults(dict(PERSON), {"name": 1})
+    gc.collect()
+    assert watched() is None
