@@ -156,15 +156,17 @@ async def _run(graph: WorkflowGraph, saver: Any, number: int, chance: random.Ran
     """One run from its beginning to its end, whatever happens to it, and the deletion of its thread."""
     thread: Any = {"configurable": {"thread_id": f"t{number}"}}
     given = {"n": chance.randint(0, 99), "fail": chance.random() < 0.2, "many": chance.randint(0, 4)}
-    config, work, forks = thread, given, int(chance.random() < 0.1)
+    config, work, forks, goes_on = thread, given, int(chance.random() < 0.1), True
     for _ in range(ROUNDS):
-        with contextlib.suppress(WorkflowCancelled, WorkflowFailed):
-            await _called(graph, work, config, chance, traffic)
-        state, config, work = await graph.aget_state(thread), thread, None
+        if goes_on:
+            with contextlib.suppress(WorkflowCancelled, WorkflowFailed):
+                await _called(graph, work, config, chance, traffic)
+        state, config, work, goes_on = await graph.aget_state(thread), thread, None, True
         if not state.values.get("run") or START in state.next:
             work = given
         elif state.interrupts:
             work = await _answered(graph, state, thread, chance, traffic)
+            goes_on = work is not None
         elif not state.tasks:
             if not forks or (config := await _past(graph, thread, chance)) is None:
                 traffic.ended[state.values["run"]["status"]] += 1
@@ -192,9 +194,9 @@ def _said(question: Mapping[str, Any]) -> Any:
 
 
 async def _past(graph: WorkflowGraph, thread: Any, chance: random.Random) -> Any:
-    """An earlier checkpoint of the thread, at which something was to be done."""
+    """An earlier checkpoint of the thread, at which something was to be done: a run that is failing is not forked."""
     past = [s async for s in graph.aget_state_history(thread) if s.tasks]
-    past = [s for s in past if s.values.get("run", {}).get("status") == "running"]
+    past = [s for s in past if s.values.get("run", {}).get("status") == "running" and not s.values["run"].get("error")]
     return {"configurable": dict(chance.choice(past).config["configurable"])} if past else None
 
 
