@@ -99,3 +99,24 @@ async def test_an_undo_is_tried_again_although_the_run_has_failed(stage: Stage) 
     with pytest.raises(WorkflowFailed):
         await graph.ainvoke({}, config)
     assert (await graph.aget_state(config)).values["run"]["undo"] == {"done": ["a"], "not_done": []}
+
+
+# -- breakpoints -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("D4", "X12")
+@pytest.mark.parametrize("stop", ["finally", "undo", "on_failure", "u.finally", "*"])
+@pytest.mark.parametrize("when", ["interrupt_before", "interrupt_after"])
+async def test_a_run_goes_on_past_breakpoints_in_what_follows_its_steps(stage: Stage, stop: str, when: str) -> None:
+    blocks = {"on_failure": {"nodes": {"n": do(1, "write")}}, "finally": {"nodes": {"z": do(1, "write")}}}
+    stage.library["sub"] = {"nodes": {"x": do(1, "write")}, "finally": {"nodes": {"y": do(1, "write")}}}
+    nodes = {"a": saga(do(1, "write")), "u": {"use": "sub"}, "f": do(fault="tool_error", depends_on=["a", "u"])}
+    graph, config = stage.graph({"nodes": nodes, **blocks}, InMemorySaver()), stage.thread()
+    given: Any = {}
+    with pytest.raises(WorkflowFailed):
+        for _ in range(40):
+            await graph.ainvoke(given, config, **{when: "*" if stop == "*" else [stop]})
+            given = None
+    state = (await graph.aget_state(config)).values
+    assert (state["run"]["status"], state["run"]["undo"]) == ("failed", {"done": ["a"], "not_done": []})
+    assert sorted(stage.paths()) == ["a", "a", "f", "finally.z", "on_failure.n", "u.finally.y", "u.x"]

@@ -156,6 +156,17 @@ class Run:
                 return member
         return None
 
+    def summon(self, planned: PlannedStep, *, undo: bool) -> None:
+        """Make those of a stage ready that are due: a call before this one may have ended just before it began them."""
+        frames = [self.top]
+        if planned.scope:
+            frames = [frame for member in self.open.get(planned.scope, {}).values() for frame in member.frames.values()]
+        for frame in frames:
+            holder = self.due(frame, undo=undo) if frame.settled and not frame.active else None
+            if holder is not None and holder.planned is planned and holder.state == "new":
+                holder.state = "ready"
+                self.ready.setdefault(planned.id, []).append(holder)
+
     def take_over(self, member: Instance, record: Record) -> None:
         """Set an instance to what its record in the checkpoint says."""
         status = record["status"]

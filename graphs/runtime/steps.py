@@ -14,7 +14,7 @@ from graphs.runtime.asking import ask
 from graphs.runtime.attempts import fitting
 from graphs.runtime.batch import Batch
 from graphs.runtime.budget import TIMEOUT
-from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome, settle_skip
+from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome, settle_skip, wants_undo
 from graphs.runtime.loops import attend_loop
 from graphs.runtime.losers import give_up
 from graphs.runtime.questions import budget_question, doubt_question, human_question
@@ -161,6 +161,8 @@ async def _attend_loop(
     scheduler: Scheduler, planned: PlannedStep, state: Any, config: RunnableConfig
 ) -> Command[Any] | None:
     batch = Batch(scheduler)
+    if planned.kind == "stage":
+        scheduler.run.summon(planned, undo=wants_undo(scheduler))
     attend_loop(scheduler, batch, planned, list(begun(scheduler, batch, planned)))
     return finish(scheduler, batch)
 
@@ -169,9 +171,11 @@ async def _attend_undo(
     scheduler: Scheduler, planned: PlannedStep, state: Any, config: RunnableConfig
 ) -> Command[Any] | None:
     batch, tasks = Batch(scheduler), scheduler.work.setdefault(planned.id, {})
-    if tasks and not any(work.task.done() for work in tasks.values()):
-        await scheduler.attend(planned.id, lambda: any(work.task.done() for work in tasks.values()))
+    scheduler.run.summon(planned, undo=wants_undo(scheduler))
     attend_undo(scheduler, batch, planned, scheduler.run.take(planned.id), state.get("path") or [])
+    if tasks and not batch:
+        await scheduler.attend(planned.id, lambda: any(work.task.done() for work in tasks.values()))
+        attend_undo(scheduler, batch, planned, [], [])
     return finish(scheduler, batch, planned.id if tasks else None)
 
 
