@@ -155,7 +155,7 @@ def workflow(saver: Any, chance: random.Random) -> WorkflowGraph:
 async def _run(graph: WorkflowGraph, saver: Any, number: int, chance: random.Random, traffic: Traffic) -> None:
     """One run from its beginning to its end, whatever happens to it, and the deletion of its thread."""
     thread: Any = {"configurable": {"thread_id": f"t{number}"}}
-    given = {"n": chance.randint(0, 99), "fail": chance.random() < 0.2, "many": chance.randint(0, 4)}
+    given: Any = {"n": chance.randint(0, 99), "fail": chance.random() < 0.2, "many": chance.randint(0, 4)}
     config, work, forks, goes_on = thread, given, int(chance.random() < 0.1), True
     for _ in range(ROUNDS):
         if goes_on:
