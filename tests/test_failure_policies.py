@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from state.errors import WorkflowFailed
-from tests.conftest import Stage, causes, do, say, statuses
+from tests.conftest import Stage, answer, causes, do, say, statuses
 
 QUICK = {"backoff": "1ms", "jitter": False}
 
@@ -170,10 +170,12 @@ async def test_an_expression_that_fails_fails_its_step_with_the_place(stage: Sta
     assert (error["class"], error["node"], error["pointer"]) == ("invalid_input", "b", "/nodes/b")
 
 
-async def test_more_steps_than_the_limit_fail_the_run(stage: Stage) -> None:
+async def test_more_steps_than_the_limit_rest_the_run_and_never_fail_it(stage: Stage) -> None:
     nodes = {"a": do(), "b": do(depends_on=["a"]), "c": do(depends_on=["b"])}
-    error = await failure(stage, {"limits": {"max_steps": 2}, "nodes": nodes})
-    assert (error["class"], error["node"], stage.paths()) == ("budget_exceeded", "c", ["a", "b"])
+    graph, config = stage.graph({"limits": {"max_steps": 2}, "nodes": nodes}, _saver()), stage.thread()
+    state = await graph.ainvoke({}, config)
+    assert (state["run"]["status"], state["run"]["reason"], stage.paths()) == ("paused", "budget", ["a", "b"])
+    assert (await graph.ainvoke(answer({"max_steps": 3}), config))["run"]["status"] == "completed"
 
 
 def _saver() -> Any:

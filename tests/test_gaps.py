@@ -483,7 +483,7 @@ def test_runs_are_told_apart_and_why_tells_choices_waits_and_what_will_not_be(
     assert "'one' may mean one-2 or one-1" in told(4, "status", "one")
     assert "It was chosen by big:" in told(0, "why", "one-1", "small")
     assert "after has not begun.\n  It waits for ok, which is asking a person." in told(0, "why", "one-1", "after")
-    with Owners(Path(".cogwork", "owners")).held("three"):
+    with Owners(Path(".cogwork", "checkpoints.sqlite.owners")).held("three"):
         assert "Somebody else works on 'three'" in told(4, "run", "chosen.yaml", "--thread", "three")
     told(1, "resume", "one-1", "-a", "ok=true")
     assert "It will not: the run failed at after" in told(0, "why", "one-1", "last")
