@@ -32,6 +32,8 @@ class Ledger(Stage):
         """Called with what each call is told to return."""
         self.stuck = ""
         """The path of the step whose undo call hangs."""
+        self.survived = 0
+        """How many calls had been made when the process died."""
 
     async def _do(self, context: CallContext, *args: Any) -> Any:
         if context.idempotency_key.endswith(f":{self.stuck}:undo"):
@@ -59,7 +61,7 @@ async def to_the_end(graph: WorkflowGraph, given: Any, config: RunnableConfig) -
     return state
 
 
-async def died_at(stage: Stage, spec: Any, after: int, given: Any = None) -> tuple[bool, dict[str, Any]]:
+async def died_at(stage: Ledger, spec: Any, after: int, given: Any = None) -> tuple[bool, dict[str, Any]]:
     """Whether the run died at that write, and its end in a new graph on the same storage."""
     saver, config = DyingSaver(), stage.thread()
     saver.left = after
@@ -67,6 +69,7 @@ async def died_at(stage: Stage, spec: Any, after: int, given: Any = None) -> tup
         return False, await to_the_end(stage.graph(spec, saver), given or {}, config)
     except Died:
         saver.left = 10**9
+        stage.survived = len(stage.paths())
     graph = stage.graph(spec, saver)
     kept = (await graph.aget_state(config)).values
     return True, await to_the_end(graph, None if kept.get("run") else given or {}, config)

@@ -82,6 +82,7 @@ def cancel(scheduler: Scheduler, batch: Batch, member: Instance, more: Record) -
     """The instance will not end: what it belongs to has failed."""
     batch.note(member.path, {"status": "cancelled", **more, "ended_at": scheduler.stamp()})
     batch.close(member.frame)
+    scheduler.enable(member.path)
 
     def become() -> None:
         member.state = "settled"
@@ -152,6 +153,8 @@ def begin_stage(scheduler: Scheduler, batch: Batch, holder: Instance) -> None:
     if holder.state == "new":
         holder.state = "ready"
         scheduler.run.ready.setdefault(holder.planned.id, []).append(holder)
+        batch.run()
+        batch.urge(holder.path)
     if holder.state == "ready":
         header = holder.frame.header
         batch.wake([holder.planned.id, *([header.planned.id] if header is not None else [])])

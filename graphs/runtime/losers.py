@@ -26,6 +26,8 @@ def give_up(scheduler: Scheduler, batch: Batch, racer: Instance) -> None:
 def _abandon(scheduler: Scheduler, batch: Batch, member: Instance) -> None:
     """A loop or used workflow sees by itself that it is given up; a call in doubt is asked about all the same."""
     if member.state == "open":
+        batch.run()
+        batch.urge(member.path)
         batch.wake([member.planned.id])
 
 
