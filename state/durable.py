@@ -127,6 +127,10 @@ class MemoryCalls:
 
     async def keep(self, thread: str, call: RecordedCall) -> None:
         """Write the call."""
+        self.note(thread, call)
+
+    def note(self, thread: str, call: RecordedCall) -> None:
+        """``keep``, at once: there is nothing to wait for."""
         self._calls.setdefault((thread, call.run), {})[call.key] = call
 
     async def forget(self, thread: str, key: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from nodes.execution import Do
 from nodes.reuse import digest
-from state.durable import CallRecord, RecordedCall
+from state.durable import CallRecord, MemoryCalls, RecordedCall
 from state.errors import Fault, InDoubt, Unrecorded
 from state.services import Effect
 from state.values import Json
@@ -161,7 +161,10 @@ class Recording:
     def _end(self, call: RecordedCall, *, needed: bool = False) -> None:
         self._known[call.key] = call
         if needed or call.effect != "none":
-            self._keep(call)
+            if isinstance(self.record, MemoryCalls):
+                self.record.note(self.thread, call)
+            else:
+                self._keep(call)
 
     def _keep(self, call: RecordedCall) -> asyncio.Task[None]:
         return self._write(call.key, lambda: self.record.keep(self.thread, call))

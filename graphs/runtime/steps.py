@@ -205,7 +205,8 @@ def _starts(scheduler: Scheduler, batch: Batch, member: Instance) -> bool:
     if lost is not None or not isinstance(verdict, str):
         settle_skip(scheduler, batch, member, lost if lost is not None else verdict.cause)  # type: ignore[union-attr]
         return False
-    if member.planned.kind in CALLING and not in_stage(member.frame) and (limit := scheduler.budget.reached()):
+    limited = scheduler.budget.limits and member.planned.kind in CALLING and not in_stage(member.frame)
+    if limited and (limit := scheduler.budget.reached()):
         hold_back(scheduler, batch, member)
         budget_question(scheduler, batch, member.planned, limit)
         return False
