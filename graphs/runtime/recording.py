@@ -161,7 +161,7 @@ class Recording:
     def _end(self, call: RecordedCall, *, needed: bool = False) -> None:
         self._known[call.key] = call
         if needed or call.effect != "none":
-            if isinstance(self.record, MemoryCalls):
+            if type(self.record) is MemoryCalls:
                 self.record.note(self.thread, call)
             else:
                 self._keep(call)
