@@ -22,7 +22,7 @@ import psycopg
 from langgraph.checkpoint.base import empty_checkpoint
 
 from cogwork.store.postgres import PostgresCheckpoints
-from cogwork.store.postgres_owners import Claim, standing
+from cogwork.store.postgres_standing import Claim, standing
 from state.durable import RecordedCall
 from state.errors import Owned
 from tests import clusters

@@ -9,8 +9,8 @@ from typing import Any
 
 from langgraph.cache.sqlite import SqliteCache
 
-from cogwork.store.checkpoints import strict_serde
 from cogwork.store.errors import StoreError
+from cogwork.store.outlines import strict_serde
 
 
 def opened_cache(path: Path) -> SqliteCache[Any]:

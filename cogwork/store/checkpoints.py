@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -29,24 +29,24 @@ from cogwork.store.database import Database, removals, unusable
 from cogwork.store.errors import StoreError
 from cogwork.store.folding import Folding
 from cogwork.store.grouping import Grouping
+from cogwork.store.kept import kept_of, only_wakes
+from cogwork.store.off_loop import OffLoop
 from cogwork.store.outlines import Folded, strict_serde
 from cogwork.store.owners import Owners
 from cogwork.store.pieces import Reader
 from cogwork.store.requests import SqliteRequests
-from cogwork.store.unfolding import unfolded_checkpoint, unfolded_value
+from cogwork.store.unfolding import unfolded_tuple
 
-__all__ = ["KEPT_OF_CONFIG", "NO_WRITES", "WAKING", "SqliteCheckpoints", "StoreError", "strict_serde"]
+__all__ = ["SqliteCheckpoints", "StoreError", "strict_serde"]
 
-NO_WRITES, WAKING = "__no_writes__", "branch:to:"
-"""LangGraph's channels of a task that wrote nothing, and of the nodes to call next."""
-KEPT_OF_CONFIG = frozenset({"thread_id", "checkpoint_ns", "checkpoint_id", "run_id", "assistant_id", "graph_id"})
-"""What of a caller's ``configurable`` may stand in the file; LangGraph would write all of it, keys and passwords too."""
+T = TypeVar("T")
+
 AT_ONCE: Final = 16
 """How many checkpoints of a history are read in one go off the event loop."""
 PRUNING: Final = ("keep_latest", "delete", "delete_all")
 
 
-class SqliteCheckpoints(SqliteSaver):
+class SqliteCheckpoints(OffLoop, SqliteSaver):
     """LangGraph's ``SqliteSaver`` on a file of mode 0600, usable from any thread and event loop.
 
     The async methods run the sync ones on one thread of its own, so that no event loop is blocked or bound. Types that are
@@ -147,17 +147,7 @@ class SqliteCheckpoints(SqliteSaver):
             latest = "SELECT MAX(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
             cursor.execute(latest, (thread, config["configurable"].get("checkpoint_ns", "")))
             not_before(cursor.fetchone()[0])
-            return self._unfolded(found, reader)
-
-    def _unfolded(self, found: CheckpointTuple, reader: Reader) -> CheckpointTuple:
-        checkpoint: Any = found.checkpoint
-        if isinstance(checkpoint, Folded):
-            checkpoint = unfolded_checkpoint(self.serde, checkpoint.data, reader)
-        writes = [
-            (task, channel, unfolded_value(self.serde, value.data, reader) if isinstance(value, Folded) else value)
-            for task, channel, value in found.pending_writes or ()
-        ]
-        return found._replace(checkpoint=checkpoint, pending_writes=writes)
+            return unfolded_tuple(self.serde, found, reader)
 
     def _keys(
         self,
@@ -194,7 +184,7 @@ class SqliteCheckpoints(SqliteSaver):
         Raises:
             StoreError: SQLite failed.
         """
-        kept = {key: value for key, value in config["configurable"].items() if key in KEPT_OF_CONFIG}
+        kept = kept_of(config["configurable"])
         thread, namespace = str(kept["thread_id"]), kept.setdefault("checkpoint_ns", "")
         with self._database.transaction() as cursor:
             self._folding.renew(removals(cursor))
@@ -271,17 +261,12 @@ class SqliteCheckpoints(SqliteSaver):
     def threads(self) -> Iterator[str]:
         """The ids of all threads, the latest first."""
         with self._database.reading() as cursor:
-            cursor.execute(
-                "SELECT thread_id FROM checkpoints WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY MAX(checkpoint_id) DESC"
-            )
-            found = [row[0] for row in cursor.fetchall()]
-        return iter(found)
+            return iter(maintenance.threads(cursor))
 
     # -- the same, off the event loop --------------------------------------------------------------------------------------
 
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """``get_tuple``, off the event loop."""
-        return await self._grouping.apart(lambda: self.get_tuple(config))
+    async def _apart(self, call: Callable[[], T]) -> T:
+        return await self._grouping.apart(call)
 
     async def alist(
         self,
@@ -312,22 +297,5 @@ class SqliteCheckpoints(SqliteSaver):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """``put_writes``, off the event loop; what only wakes nodes is not kept, as a task that is repeated wakes the same."""
-        if all(channel == NO_WRITES or channel.startswith(WAKING) for channel, _ in writes):
-            return
-        await self._grouping.run(lambda: self.put_writes(config, writes, task_id, task_path))
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """``delete_thread``, off the event loop."""
-        await self._grouping.apart(lambda: self.delete_thread(thread_id))
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """``delete_for_runs``, off the event loop."""
-        await self._grouping.apart(lambda: self.delete_for_runs(run_ids))
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """``copy_thread``, off the event loop."""
-        await self._grouping.apart(lambda: self.copy_thread(source_thread_id, target_thread_id))
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """``prune``, off the event loop."""
-        await self._grouping.apart(lambda: self.prune(thread_ids, strategy=strategy))
+        if not only_wakes(writes):
+            await self._grouping.run(lambda: self.put_writes(config, writes, task_id, task_path))

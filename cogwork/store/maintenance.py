@@ -37,7 +37,14 @@ LOST_PARENTS: Final = """
 UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = :thread AND parent_checkpoint_id IS NOT NULL
 AND NOT EXISTS (SELECT 1 FROM checkpoints AS other WHERE other.thread_id = :thread
   AND other.checkpoint_ns = checkpoints.checkpoint_ns AND other.checkpoint_id = checkpoints.parent_checkpoint_id)"""
+THREADS: Final = """
+SELECT thread_id FROM checkpoints WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY MAX(checkpoint_id) DESC"""
 OF_RUN: Final = "FROM checkpoints WHERE json_extract(CAST(metadata AS TEXT), '$.run_id') = ?"
+
+
+def threads(cursor: sqlite3.Cursor) -> list[str]:
+    """The ids of all threads, the latest first."""
+    return [row[0] for row in cursor.execute(THREADS).fetchall()]
 
 
 def delete_thread(cursor: sqlite3.Cursor, thread: str) -> None:

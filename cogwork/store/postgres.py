@@ -25,8 +25,11 @@ from psycopg import Cursor
 from psycopg.rows import DictRow
 from pydantic import SecretStr
 
-from cogwork.store.checkpoints import KEPT_OF_CONFIG, NO_WRITES, WAKING, strict_serde
+from cogwork.store import postgres_maintenance as maintenance
 from cogwork.store.clock import not_before
+from cogwork.store.kept import kept_of, only_wakes
+from cogwork.store.off_loop import OffLoop
+from cogwork.store.outlines import strict_serde
 from cogwork.store.postgres_calls import PostgresCalls, PostgresRequests
 from cogwork.store.postgres_database import CONNECTIONS, Database
 from cogwork.store.postgres_owners import PostgresOwners, Proof
@@ -39,16 +42,9 @@ T = TypeVar("T")
 
 TTL_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 30.0
-TABLES: Final = {
-    "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
-    "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
-    "checkpoint_writes": "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob",
-}
-"""What LangGraph keeps of a thread."""
-OURS: Final = ("cogwork_calls", "cogwork_requests", "cogwork_pieces")
 
 
-class PostgresCheckpoints(PostgresSaver):
+class PostgresCheckpoints(OffLoop, PostgresSaver):
     """LangGraph's ``PostgresSaver`` on a pool, usable from any thread and event loop; each write proves who owns the thread.
 
     Every call is repeated while the server is away, for ``patience`` seconds, as each may be: writes replace what stands
@@ -145,7 +141,7 @@ class PostgresCheckpoints(PostgresSaver):
         finally:
             self._inside.cursor = None
 
-    async def _off_loop(self, call: Callable[[], T]) -> T:
+    async def _apart(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     # -- writing -------------------------------------------------------------------------------------------
@@ -162,7 +158,7 @@ class PostgresCheckpoints(PostgresSaver):
         Raises:
             Owned: somebody else works on the thread, or has taken it over.
         """
-        kept = {key: value for key, value in config["configurable"].items() if key in KEPT_OF_CONFIG}
+        kept = kept_of(config["configurable"])
         plain = {**config, "configurable": kept, "metadata": _plain(config.get("metadata") or {})}
         put, told = super().put, normalise(dict(metadata))
         return self._written([kept["thread_id"]], lambda: put(plain, checkpoint, told, new_versions))  # type: ignore[arg-type]
@@ -230,10 +226,7 @@ class PostgresCheckpoints(PostgresSaver):
 
     def _delete_all(self, threads: Sequence[str]) -> None:
         with self._cursor() as cursor:
-            for table in TABLES:
-                cursor.execute(f"delete from {table} where thread_id = any(%s)", ([*threads],))
-            for table in OURS:
-                cursor.execute(f"delete from {table} where thread = any(%s)", ([*threads],))
+            maintenance.delete_threads(cursor, threads)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy the checkpoints and writes of a thread to another; calls are the business of the run that made them.
@@ -242,39 +235,12 @@ class PostgresCheckpoints(PostgresSaver):
             Owned: somebody else works on the target.
         """
         source, target = str(source_thread_id), str(target_thread_id)
-
-        def copy() -> None:
-            with self._cursor() as cursor:
-                for table, columns in TABLES.items():
-                    cursor.execute(
-                        f"insert into {table} (thread_id, {columns}) select %s::text, {columns} from {table}"
-                        " where thread_id = %s on conflict do nothing",
-                        (target, source),
-                    )
-                cursor.execute(
-                    "insert into cogwork_pieces (thread, hash, body) select %s::text, hash, body from cogwork_pieces"
-                    " where thread = %s on conflict do nothing",
-                    (target, source),
-                )
-
-        self._written([target], copy)
+        self._written([target], lambda: maintenance.copy_thread(self._inside.cursor, source, target))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Forget all that these runs of LangGraph's server wrote; what their threads held before stays."""
         runs = [str(run_id) for run_id in run_ids]
-
-        def delete() -> None:
-            with self._cursor() as cursor:
-                cursor.execute(
-                    "with gone as (delete from checkpoints where metadata ->> 'run_id' = any(%s)"
-                    " returning thread_id, checkpoint_ns, checkpoint_id)"
-                    " delete from checkpoint_writes using gone where checkpoint_writes.thread_id = gone.thread_id"
-                    " and checkpoint_writes.checkpoint_ns = gone.checkpoint_ns"
-                    " and checkpoint_writes.checkpoint_id = gone.checkpoint_id",
-                    (runs,),
-                )
-
-        self._written([], delete)
+        self._written([], lambda: maintenance.delete_runs(self._inside.cursor, runs))
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -309,19 +275,9 @@ class PostgresCheckpoints(PostgresSaver):
 
     def threads(self) -> Iterator[str]:
         """The ids of all threads, the latest first."""
-        query = "select thread_id from checkpoints where checkpoint_ns = '' group by thread_id order by max(checkpoint_id) desc"
-
-        def found() -> Sequence[str]:
-            with self._cursor() as cursor:
-                return [row["thread_id"] for row in cursor.execute(query).fetchall()]
-
-        return iter(self._database.surviving(found))
+        return iter(self._found(lambda: maintenance.threads(self._inside.cursor)))
 
     # -- the same, off the event loop ----------------------------------------------------------------------
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """``get_tuple``, off the event loop."""
-        return await self._off_loop(lambda: self.get_tuple(config))
 
     async def alist(
         self,
@@ -332,7 +288,7 @@ class PostgresCheckpoints(PostgresSaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """``list``, off the event loop."""
-        for found in await self._off_loop(lambda: self.list(config, filter=filter, before=before, limit=limit)):
+        for found in await self._apart(lambda: self.list(config, filter=filter, before=before, limit=limit)):
             yield found
 
     async def aput(
@@ -343,37 +299,20 @@ class PostgresCheckpoints(PostgresSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """``put``, off the event loop."""
-        return await self._off_loop(lambda: self.put(config, checkpoint, metadata, new_versions))
+        return await self._apart(lambda: self.put(config, checkpoint, metadata, new_versions))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """``put_writes``, off the event loop; what only wakes nodes is not kept, as a task that is repeated wakes the same."""
-        if all(channel == NO_WRITES or channel.startswith(WAKING) for channel, _ in writes):
-            return
-        await self._off_loop(lambda: self.put_writes(config, writes, task_id, task_path))
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """``delete_thread``, off the event loop."""
-        await self._off_loop(lambda: self.delete_thread(thread_id))
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """``prune``, off the event loop."""
-        await self._off_loop(lambda: self.prune(thread_ids, strategy=strategy))
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """``copy_thread``, off the event loop."""
-        await self._off_loop(lambda: self.copy_thread(source_thread_id, target_thread_id))
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """``delete_for_runs``, off the event loop."""
-        await self._off_loop(lambda: self.delete_for_runs(run_ids))
+        if not only_wakes(writes):
+            await self._apart(lambda: self.put_writes(config, writes, task_id, task_path))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """``get_delta_channel_history``, off the event loop."""
-        return await self._off_loop(lambda: self.get_delta_channel_history(config=config, channels=channels))
+        return await self._apart(lambda: self.get_delta_channel_history(config=config, channels=channels))
 
 
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:

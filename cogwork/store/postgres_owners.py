@@ -16,18 +16,17 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import psycopg
 from psycopg import Connection, Cursor
 from psycopg.rows import DictRow
 
 from cogwork.store.postgres_database import Database
+from cogwork.store.postgres_standing import Claim, Standing, standing
 from state.durable import PATIENCE, PATIENCE_ROUNDS
 from state.errors import Owned
 
-Standing: TypeAlias = Literal["vacant", "owned", "frozen"]
 BEAT_SECONDS: Final = 1.0
 LOCK: Final = "hashtextextended('cogwork:' || current_schema() || ':' || %(thread)s, 0)"
 """The advisory lock of a thread; schemas of one database are apart."""
@@ -63,33 +62,6 @@ class Proof(Protocol):
         Raises:
             Owned: somebody else works on the thread, or has taken it over.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """The row of a thread's owner.
-
-    ``holder``       the process, and the name of its connections
-    ``age``          of its beat, in seconds; since the start of the server where that came later
-    ``same_server``  whether the server, and so the advisory locks, are still those of the beat
-    """
-
-    token: str
-    holder: str
-    age: float
-    same_server: bool
-
-
-def standing(free: bool, claim: Claim | None, ttl: float) -> Standing:
-    """How things stand with a thread whose advisory lock is ``free`` or not, and whose owner left ``claim``.
-
-    A restart of the server frees all locks while their owners live: they have ``ttl`` seconds to come back.
-    """
-    if claim is None:
-        return "vacant" if free else "owned"
-    if claim.age > ttl:
-        return "vacant" if free else "frozen"
-    return "vacant" if free and claim.same_server else "owned"
 
 
 class PostgresOwners:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from cogwork.store.checkpoints import StoreError
+from cogwork.store.errors import StoreError
 from graphs.graph import WorkflowGraph
 from graphs.language.dump import to_dict
 from graphs.language.load import Workflow, load

@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from cogwork.store.errors import Torn
+from cogwork.store.outlines import Folded
 from cogwork.store.pieces import HASH_BYTES, VALUE, Name, Reader, unpacked
+
+
+def unfolded_tuple(serde: SerializerProtocol, found: CheckpointTuple, reader: Reader) -> CheckpointTuple:
+    """What a saver read, with the checkpoint and the writes that were folded.
+
+    Raises:
+        Torn: an outline or a piece is not as it was written.
+    """
+    checkpoint: Any = found.checkpoint
+    if isinstance(checkpoint, Folded):
+        checkpoint = unfolded_checkpoint(serde, checkpoint.data, reader)
+    writes = [
+        (task, channel, unfolded_value(serde, value.data, reader) if isinstance(value, Folded) else value)
+        for task, channel, value in found.pending_writes or ()
+    ]
+    return found._replace(checkpoint=checkpoint, pending_writes=writes)
 
 
 def unfolded_checkpoint(serde: SerializerProtocol, data: bytes, reader: Reader) -> dict[str, Any]:
