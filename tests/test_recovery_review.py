@@ -120,3 +120,51 @@ async def test_a_run_goes_on_past_breakpoints_in_what_follows_its_steps(stage: S
     state = (await graph.aget_state(config)).values
     assert (state["run"]["status"], state["run"]["undo"]) == ("failed", {"done": ["a"], "not_done": []})
     assert sorted(stage.paths()) == ["a", "a", "f", "finally.z", "on_failure.n", "u.finally.y", "u.x"]
+
+
+# -- races -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("X12")
+@pytest.mark.parametrize("inside", ["", "a used workflow", "a loop"])
+async def test_a_write_that_fails_after_its_race_is_lost_is_not_tried_again(stage: Stage, inside: str) -> None:
+    slow = do(effect="write", fault="unavailable", hold="door", retry=LONG)
+    stage.library["sub"] = {"nodes": {"x": slow}}
+    losers = {"": slow, "a used workflow": {"use": "sub"}, "a loop": {"for_each": [1], "nodes": {"x": slow}}}
+    race = {**do(3, depends_on=["w", "r"], join="any"), "cancel_rest": True}
+    run = asyncio.create_task(
+        stage.graph({"nodes": {"w": losers[inside], "r": do(1, hold="start"), "c": race}}).ainvoke({})
+    )
+    await until(lambda: stage.running == 2)
+    stage.door("start").set()
+    await until(lambda: ("end", "c") in stage.log)
+    await asyncio.sleep(0.05)
+    stage.door("door").set()
+    async with asyncio.timeout(PATIENTLY):
+        state = await run
+    assert (state["run"]["status"], state["nodes"]["w"]["cause"]["reason"]) == ("completed", "race_lost")
+    assert sorted(stage.paths())[:2] == ["c", "r"] and len(stage.paths()) == 3
+
+
+# -- without checkpoints ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("X12", "X5")
+async def test_without_checkpoints_an_undo_in_doubt_is_listed_as_not_done_and_the_run_ends(stage: Stage) -> None:
+    doubtful = {"tool": "do.write", "args": {"fault": "timeout"}}
+    nodes = {"a": saga(do(1, "write")), "b": saga(do(1, "write", depends_on=["a"]), undo=doubtful)}
+    nodes["f"] = do(fault="tool_error", depends_on=["b"])
+    ended = []
+    graph = stage.graph({"nodes": nodes, "finally": {"nodes": {"z": do(1)}}})
+    with pytest.raises(WorkflowFailed):
+        async for state in graph.astream({}, stream_mode="values"):
+            ended = [state["run"]]
+    assert (ended[0]["status"], ended[0]["undo"]["done"]) == ("failed", ["a"])
+    assert [(each["step"], each["error"]["class"]) for each in ended[0]["undo"]["not_done"]] == [("b", "timeout")]
+    assert stage.paths()[-1] == "finally.z"
+
+
+@pytest.mark.req("D4")
+async def test_a_run_that_rests_without_checkpoints_says_so(stage: Stage) -> None:
+    state = await stage.run({"limits": {"max_steps": 1}, "nodes": {"a": do(1), "b": do(2, depends_on=["a"])}})
+    assert (state["run"]["status"], state["run"]["reason"]) == ("paused", "budget")

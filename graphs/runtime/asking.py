@@ -58,7 +58,7 @@ async def _resting(
         if not scheduler.pending and not scheduler.quiet:
             await scheduler.attend(path, lambda: bool(scheduler.pending) or scheduler.quiet)
         return again
-    if scheduler.durable and scheduler.about.get("status") != "paused":
+    if scheduler.about.get("status") != "paused":
         batch.run(**scheduler.moved("paused", reason=question.get("kind", "human")))
         batch.sends.append(Send(planned.id, {"ask": path}))
         return batch.command()

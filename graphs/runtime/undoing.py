@@ -100,7 +100,7 @@ def take_back(scheduler: Scheduler, batch: Batch, member: Instance, *, resolve: 
 def _settle(scheduler: Scheduler, batch: Batch, work: Work) -> None:
     error = work.task.exception()
     more: Record = {"attempts": work.call.attempt, "started_at": work.started_at}
-    if isinstance(error, InDoubt):
+    if isinstance(error, InDoubt) and scheduler.durable:  # without checkpoints nobody can ever say
         doubt_question(scheduler, batch, work.member, error, more)
     elif error is None or isinstance(error, Fault):
         settle_undo(scheduler, batch, work.member, error or work.task.result(), more)

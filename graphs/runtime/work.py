@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.attempts import FellBack, Retried, attempt_all
 from graphs.runtime.batch import Batch
+from graphs.runtime.race import RACE, lost_around, lost_to
 from graphs.runtime.recording import Recording
 from graphs.runtime.run import Instance
 from graphs.runtime.scheduler import Scheduler, Work
@@ -62,10 +63,13 @@ def _telling(scheduler: Scheduler, member: Instance) -> tuple[Retried, FellBack]
 
 
 def _rests(scheduler: Scheduler, member: Instance) -> None:
-    """The task that runs waits for its next attempt: none is made once what it belongs to has failed, or the run pauses."""
-    task = asyncio.current_task()
-    if task is not None and member.planned.kind != "undo" and scheduler.run.failing(member.frame):
-        task.cancel()
+    """The work waits for its next attempt: none is made once what it belongs to has failed or lost a race."""
+    work = scheduler.work.get(member.planned.id, {}).get(member.path)
+    if work is not None and member.planned.kind != "undo":
+        if scheduler.run.failing(member.frame) or lost_around(scheduler, member.frame):
+            work.task.cancel()
+        elif lost_to(scheduler, member) is not None:
+            scheduler.cut_off(work, RACE)
     scheduler.wake(member.planned.id)
 
 
