@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cogwork.cli import render
 from cogwork.cli.answers import Question, resume_command
 from cogwork.cli.values import coerced
 from state.schemas import faults
 from state.values import Json
+
+if TYPE_CHECKING:
+    from cogwork.store.runs import RunSummary
 
 LEFT_OUT: Final = object()
 """Stands for a field that the person has left out."""
@@ -40,6 +43,15 @@ def show_questions(thread: str, questions: Sequence[Question], *, resumable: boo
         render.say()
         render.say(_INVITATIONS.get(_kind(questions), "The run rests. Answer and go on with:"))
         render.say(("  " + resume_command(thread, questions), "bold cyan"))
+
+
+def show_way_on(run: RunSummary) -> None:
+    """What a run that rests or was interrupted asks, and the command that goes on with it."""
+    if run.questions:
+        show_questions(run.thread, run.questions)
+        return
+    render.say("It was paused. Go on with:" if run.status == "paused" else "Nobody works on it. Go on with:")
+    render.say((f"  cogwork resume {run.thread}", "bold cyan"))
 
 
 def show_question(question: Question) -> None:
@@ -71,7 +83,7 @@ def fields(form: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _described(name: str, schema: Mapping[str, Any], form: Mapping[str, Any]) -> list[str | tuple[str, str]]:
-    more = [str(schema["description"])] if schema.get("description") else []
+    more = [str(schema["description"]).rstrip(".")] if schema.get("description") else []
     if name not in form.get("required", ()):
         more.append(f"default {json.dumps(schema['default'])}" if "default" in schema else "may be left out")
     return [("  " + name, "cyan"), kind(schema), ("; ".join(more), "dim")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +14,6 @@ from cogwork.cli.exits import Refusal
 if TYPE_CHECKING:
     from cogwork.app import App
     from cogwork.store.checkpoints import SqliteCheckpoints
-    from cogwork.store.owners import Owners
     from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.store.runs import Runs, RunSummary
     from state.durable import RecordedCall
@@ -27,9 +27,12 @@ WorkflowName = Annotated[
     str, typer.Argument(metavar="WORKFLOW", help="Name of a workflow, or a YAML or JSON file.", show_default=False)
 ]
 
+TOOLS: ContextVar[tuple[Any, ...]] = ContextVar("cogwork_cli_tools", default=())
+"""What ``cogwork.cli.main`` was given besides the built-in tools."""
+
 
 def opened() -> App:
-    """cogwork with the settings of the environment.
+    """cogwork with the settings of the environment, and the tools that the command line was begun with.
 
     Raises:
         Refusal: a setting is wrong.
@@ -40,7 +43,7 @@ def opened() -> App:
     from cogwork.app import app
 
     try:
-        return app()
+        return app(tools=TOOLS.get())
     except ValidationError as err:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in err.errors(include_url=False))
         raise Refusal(f"The settings are wrong: {faults}", "see cogwork.toml and COGWORK_… in the environment") from err
@@ -50,19 +53,11 @@ def opened() -> App:
         ) from err
 
 
-def owners(app: App) -> Owners:
-    """Who works on which run from the command line."""
-    from cogwork.store.owners import Owners
-
-    return Owners(app.settings.state_dir / "owners")
-
-
-def runs_of(app: App, saver: SqliteCheckpoints | PostgresCheckpoints) -> Runs:
+def runs_of(saver: SqliteCheckpoints | PostgresCheckpoints) -> Runs:
     """The runs that are kept there."""
     from cogwork.store.runs import Runs
 
-    mine = owners(app)
-    return Runs(saver, lambda thread: mine.alive(thread) or saver.owners.alive(thread))
+    return Runs(saver, saver.owners.alive)
 
 
 @contextmanager
@@ -73,7 +68,7 @@ def kept_runs(app: App) -> Iterator[Runs]:
         StoreError: the file cannot be used.
     """
     with app.checkpoints() as saver:
-        yield runs_of(app, saver)
+        yield runs_of(saver)
 
 
 def calls_of(saver: Any, summary: RunSummary) -> Mapping[str, RecordedCall]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogwork.cli import asking, exits, render
 from cogwork.cli.answers import Given, Question, resume_command
-from cogwork.cli.views import View, chosen, progress_of
+from cogwork.cli.views import QuietView, View, chosen, progress_of
 from state.errors import AnswerRefused
 from state.events import Event
 from state.values import Json
@@ -63,24 +63,7 @@ class Drive:
 
     def _stretch(self, input: Any) -> Event:
         """The events up to the next rest; the last of them."""
-        view = chosen(json=self.json)
-        before = self.graph.get_state(self.config).values.get("nodes", {}) if not isinstance(input, dict) else {}
-        view.begin(progress_of(self.graph, before))
-        try:
-            return asyncio.run(self._followed(input, view))
-        finally:
-            view.end()
-
-    async def _followed(self, input: Any, view: View) -> Event:
-        from cogwork.cli.threads import Unawaited
-
-        asyncio.get_running_loop().set_default_executor(Unawaited())
-        last: Event | None = None
-        async for event in self.graph.aevents(input, self.config):
-            last = event
-            view.see(event)
-        assert last is not None, "a run ends with an event"
-        return last
+        return stretch(self.graph, self.thread, input, chosen(json=self.json))
 
     def _answers(self, questions: list[Question]) -> dict[str, Json]:
         """Answers from the options, else from the person at the terminal."""
@@ -198,3 +181,31 @@ class Drive:
             render.note(("\nStopped; what is finished is kept. Go on with:\n", "yellow"))
             render.note((f"  cogwork resume {self.thread}", "bold cyan"))
         return exits.INTERRUPTED
+
+
+def followed(graph: WorkflowGraph, thread: str, *, quiet: bool) -> Event:
+    """Go on with the run up to its end or its next rest, and ask nobody; the last event."""
+    return stretch(graph, thread, None, QuietView() if quiet else chosen(json=False))
+
+
+def stretch(graph: WorkflowGraph, thread: str, input: Any, view: View) -> Event:
+    """Run or resume up to the next rest, shown by ``view``; the last event."""
+    config: Any = {"configurable": {"thread_id": thread}}
+    before = graph.get_state(config).values.get("nodes", {}) if not isinstance(input, dict) else {}
+    view.begin(progress_of(graph, before))
+    try:
+        return asyncio.run(_seen(graph, config, input, view))
+    finally:
+        view.end()
+
+
+async def _seen(graph: WorkflowGraph, config: Any, input: Any, view: View) -> Event:
+    from cogwork.cli.threads import Unawaited
+
+    asyncio.get_running_loop().set_default_executor(Unawaited())
+    last: Event | None = None
+    async for event in graph.aevents(input, config):
+        last = event
+        view.see(event)
+    assert last is not None, "a run ends with an event"
+    return last

@@ -59,11 +59,10 @@ def fork(
         raise Refusal("--before and --after exclude each other")
     app = context.opened()
     with app.checkpoints() as saver:
-        summary = context.runs_of(app, saver).find(name)
+        summary = context.runs_of(saver).find(name)
         graph = kept_graph(app, summary, saver)
         target = thread or new_thread(graph)
-        if saver.get_tuple(_config(target)) is not None:
-            raise Refusal(f"Thread {target!r} holds a run already", "name another one with --as, or leave it out")
+        _refuse_taken(saver, target)
         path = past_step(graph, summary, at)
         state, made = _origin(graph, summary, path, sets, "before" if before else "after" if after else None)
         run = asyncio.run(_begin(graph, target, state, made, path))
@@ -108,7 +107,18 @@ def _origin(
     stands_in = path in named and not done
     chosen: Side = side or ("after" if here else "before")
     state = _state(graph, summary, path, "before" if stands_in else chosen)
+    _refuse_failing(summary, state, path)
     return state, changed(graph, state, sets, nodes, path if stands_in else "")
+
+
+def _refuse_failing(summary: RunSummary, state: Mapping[str, Any], path: str) -> None:
+    """Refuse a state in which the run was at its end already: nothing of its own would go on from there."""
+    error = state["run"].get("error")
+    if error:
+        node = error.get("node")
+        how = f"had failed at {node}" if node else "was failing or cancelled"
+        hint = f"cogwork fork {summary.thread} --at {node}" if node else "fork it at a step that was over before"
+        raise Refusal(f"Run {summary.thread} {how} before {path} began: no run can go on from there", hint)
 
 
 def _state(graph: WorkflowGraph, summary: RunSummary, path: str, side: Side) -> Mapping[str, Any]:
@@ -135,27 +145,44 @@ def _config(thread: str) -> Any:
     return {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
 
 
-async def _begin(graph: WorkflowGraph, thread: str, state: Mapping[str, Any], made: Changes, path: str) -> str:
-    """Write the new run's first state on its thread; its id."""
-    from datetime import UTC, datetime
+def _refuse_taken(saver: Any, thread: str) -> None:
+    if saver.get_tuple(_config(thread)) is not None:
+        raise Refusal(f"Thread {thread!r} holds a run already", "name another one with --as, or leave it out")
 
+
+async def _begin(graph: WorkflowGraph, thread: str, state: Mapping[str, Any], made: Changes, path: str) -> str:
+    """Write the new run's first state on its thread; its id.
+
+    Raises:
+        Owned: somebody else begins a run there.
+        Refusal: somebody else has begun one there.
+    """
     from graphs.calls import classify
 
-    now = datetime.now(UTC).isoformat()
-    about = {key: value for key, value in state["run"].items() if key not in ("ended_at", "reason", "undo", "also")}
-    about |= {"status": "running", "error": None, "started_at": now, "forked_at": path}
+    saver: Any = graph.checkpointer
+    config: Any = {"configurable": {"thread_id": thread}}
+    async with saver.owners.held(thread):
+        _refuse_taken(saver, thread)
+        await graph.aupdate_state(config, _values(state, made, path))
+        return str((await classify(graph, None, config, None)).scheduler.about["id"])
+
+
+def _values(state: Mapping[str, Any], made: Changes, path: str) -> dict[str, Any]:
+    """The past state with what is changed, as one that goes on; what makes a fork of it is up to the graph."""
+    from datetime import UTC, datetime
+
+    from graphs.forks import fresh
+
+    now, past = datetime.now(UTC).isoformat(), state["run"]
     by_hand = {step: {**made.nodes[step], "status": "done", "ended_at": now} for step in made.path}
-    values = {
+    return {
         "input": made.input,
-        "run": about,
+        "run": {**past, **fresh(past), "id": past["id"], "started_at": now, "forked_at": path},
         "nodes": {**state.get("nodes", {}), **made.nodes, **by_hand},
         "results": {**state.get("results", {}), **made.results},
         "path": [*state.get("path", ()), *made.path],
         "messages": list(state.get("messages", ())),
     }
-    config = {"configurable": {"thread_id": thread}}
-    await graph.aupdate_state(config, values)  # type: ignore[arg-type]
-    return str((await classify(graph, None, config, None)).scheduler.about["id"])  # type: ignore[arg-type]
 
 
 def _tell(

@@ -60,16 +60,10 @@ def _next(summary: RunSummary) -> None:
         render.say((brief_error(summary.error), "red"), (where, "dim"))
     for line in aftermath(summary.values.get("run", {})):
         render.say(line)
-    if summary.status == "paused" and summary.questions:
-        from cogwork.cli.asking import show_questions
+    if summary.status in ("paused", "unfinished"):
+        from cogwork.cli.asking import show_way_on
 
-        show_questions(summary.thread, summary.questions)
-    elif summary.status == "paused":
-        render.say("It was paused. Go on with:")
-        render.say((f"  cogwork resume {summary.thread}", "bold cyan"))
-    elif summary.status == "unfinished":
-        render.say("Nobody works on it. Go on with:")
-        render.say((f"  cogwork resume {summary.thread}", "bold cyan"))
+        show_way_on(summary)
 
 
 def list_(
@@ -260,7 +254,8 @@ def _step(summary: RunSummary, name: str) -> str:
 
 def _own_records(summary: RunSummary) -> dict[str, Mapping[str, Json]]:
     nodes: dict[str, Mapping[str, Json]] = summary.values.get("nodes", {})
-    return {path: record for path, record in nodes.items() if "." not in path and "[" not in path}
+    own = {path: record for path, record in nodes.items() if "." not in path and "[" not in path}
+    return {path: record for path, record in own.items() if path not in STAGES}
 
 
 def clock(stamp: str, *, date: bool = True) -> str:

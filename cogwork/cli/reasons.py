@@ -34,6 +34,7 @@ def brief_cause(cause: Json, error: Json = None) -> str:
         "upstream_failed": f"{by} failed",
         "upstream_skipped": f"{by} was skipped",
         "error_ignored": f"the error of {by} is ignored",
+        "race_lost": f"{by} went on without it",
     }
     return sentences.get(str(reason), f"{reason} by {by}")
 

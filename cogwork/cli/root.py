@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cogwork.cli import author, catalog, diff, exits, fork, inspect, runs, simulate, stopping
+from cogwork.cli import author, catalog, context, diff, exits, fork, inspect, runs, simulate, stopping
 
 
 class Door(TyperGroup):
@@ -75,11 +75,12 @@ for _panel, _commands in {
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
 
 
-def main() -> None:
-    """The entry point; ``--debug`` may stand anywhere."""
+def main(tools: tuple[Any, ...] = ()) -> None:
+    """The entry point, with further tools; ``--debug`` may stand anywhere."""
     words = sys.argv[1:]
     options = words[: words.index("--")] if "--" in words else words
     if "--debug" in options:
         words.remove("--debug")
         words.insert(0, "--debug")
+    context.TOOLS.set(tools)
     cli(args=words, prog_name="cogwork")

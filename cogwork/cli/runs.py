@@ -89,8 +89,7 @@ def run(
         graph = app.compile(loaded, checkpointer=saver)
         name = thread or new_thread(graph)
         app.specs().keep(graph)
-        with context.owners(app).held(name):
-            drive(graph, name, inputs, options, json=json, no_input=no_input)
+        drive(graph, name, inputs, options, json=json, no_input=no_input)
 
 
 def resume(
@@ -107,20 +106,17 @@ def resume(
     """
     app = context.opened()
     with app.checkpoints() as saver:
-        summary = context.runs_of(app, saver).find(name)
+        summary = context.runs_of(saver).find(name)
         _refuse_ended(summary)
-        with context.owners(app).held(summary.thread):
-            graph = kept_graph(app, summary, saver)
-            options = Given(fields=tuple(fields), whole=tuple(answers), limits=tuple(limits))
-            _resume(graph, summary, options, json=json, no_input=no_input)
+        graph = kept_graph(app, summary, saver)
+        options = Given(fields=tuple(fields), whole=tuple(answers), limits=tuple(limits))
+        _resume(graph, summary, options, json=json, no_input=no_input)
 
 
 def _resume(graph: WorkflowGraph, summary: RunSummary, given: Given, *, json: bool, no_input: bool) -> None:
     from langgraph.types import Command
 
     first: Any = None
-    if given and not summary.questions and summary.status == "paused":
-        raise Refusal(f"Run {summary.thread} asks nothing", f"go on with: cogwork resume {summary.thread}", MISSING)
     if given and summary.questions:
         taken = given.answers(summary.questions)
         ids = {str(i.value["at"]): i.id for i in graph.get_state(_config(summary.thread)).interrupts}

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from cogwork.cli import context, exits, render
+from cogwork.cli.asking import show_way_on
 from cogwork.cli.exits import MISSING, Refusal
 from cogwork.cli.reasons import aftermath, brief_status
 
 if TYPE_CHECKING:
     from cogwork.store.runs import Runs, RunSummary
+    from graphs.graph import WorkflowGraph
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the run has stopped, and show how.")]
 LOOKING: Final = 0.1
 """Seconds between two looks at a run that is waited for."""
+MOMENT: Final = 1.0
+"""Seconds that a run is given to stop before it is said that it has been asked to."""
 ENDED: Final = ("completed", "failed", "cancelled")
 
 
 def pause(
     name: context.RunName,
-    reason: Annotated[str, typer.Option(help="Why; kept with the run.", show_default=False)] = "",
     wait: Wait = False,
     json: context.Json = False,
 ) -> None:
@@ -31,18 +34,14 @@ def pause(
 
     Nothing new begins; reads and model calls in flight are given up and made again later, writes in flight end first.
     """
-    from cogwork.cli.runs import kept_graph
-
-    app = context.opened()
-    with context.kept_runs(app) as runs:
+    with context.kept_runs(context.opened()) as runs:
         summary = runs.find(name)
         if summary.status != "running":
             raise Refusal(f"Nothing to pause: run {summary.thread} {_stands(summary)}", _hint(summary), MISSING)
-        graph: Any = kept_graph(app, summary, runs.saver)
-        asyncio.run(graph.apause(_config(summary), reason=reason))
-        after = _awaited(runs, summary) if wait else summary
-        _tell(after, "pause", json=json, waited=wait)
-    raise typer.Exit(_code(after, "paused") if wait else exits.DONE)
+        _request(runs, summary, "pause")
+        after = _awaited(runs, summary, None if wait else MOMENT)
+        _tell(after, "pause", json=json)
+    raise typer.Exit(_code(after, "paused"))
 
 
 def cancel(
@@ -50,6 +49,7 @@ def cancel(
     undo: Annotated[
         bool, typer.Option("--undo", help="Take back what its finished steps did, the last first.")
     ] = False,
+    reason: Annotated[str, typer.Option(help="Why; kept with the run.", show_default=False)] = "",
     wait: Wait = False,
     json: context.Json = False,
 ) -> None:
@@ -57,31 +57,46 @@ def cancel(
 
     Writes in flight end first. A run that nobody works on is brought to its end by this command.
     """
-    from cogwork.cli.answers import Given
-    from cogwork.cli.runs import drive, kept_graph
+    from cogwork.cli.runs import kept_graph
 
     app = context.opened()
     with context.kept_runs(app) as runs:
         summary = runs.find(name)
         if summary.status in ENDED:
             raise Refusal(f"Nothing to cancel: run {summary.thread} {_stands(summary)}", _hint(summary), MISSING)
-        graph: Any = kept_graph(app, summary, runs.saver)
-        asyncio.run(graph.acancel(_config(summary), undo=undo))
-        after = runs.of(summary.thread) or summary
+        graph = kept_graph(app, summary, runs.saver)
+        _request(runs, summary, "cancel", reason, undo=undo)
+        after = _awaited(runs, summary, None if wait else MOMENT)
         if after.status not in (*ENDED, "running"):
-            drive(graph, summary.thread, None, Given(), json=json, no_input=True)
-        after = _awaited(runs, summary) if wait else after
-        _tell(after, "cancel", json=json, waited=wait)
-    raise typer.Exit(_code(after, "cancelled") if wait else exits.DONE)
+            after = _brought_to_its_end(graph, runs, after, json=json)
+        _tell(after, "cancel", json=json)
+    raise typer.Exit(_code(after, "cancelled"))
 
 
-def _config(summary: RunSummary) -> Any:
-    return {"configurable": {"thread_id": summary.thread}}
+def _request(
+    runs: Runs, summary: RunSummary, kind: Literal["pause", "cancel"], reason: str = "", *, undo: bool = False
+) -> None:
+    """Leave the request for whoever works on the run, now or next."""
+    from graphs.keeping import request
+
+    saver: Any = runs.saver
+    asyncio.run(saver.requests.make(summary.thread, request(kind, reason, undo=undo)))
 
 
-def _awaited(runs: Runs, summary: RunSummary) -> RunSummary:
-    """The run once nobody works on it any more."""
+def _brought_to_its_end(graph: WorkflowGraph, runs: Runs, summary: RunSummary, *, json: bool) -> RunSummary:
+    """The run, which nobody works on, once its request has been heeded; the progress is shown unless JSON is wanted."""
+    from cogwork.cli.drive import followed
+
+    followed(graph, summary.thread, quiet=json)
+    return runs.of(summary.thread) or summary
+
+
+def _awaited(runs: Runs, summary: RunSummary, patience: float | None) -> RunSummary:
+    """The run once nobody works on it any more, or after so many seconds; without ``patience`` however long that takes."""
+    until = None if patience is None else time.monotonic() + patience
     while (now := runs.of(summary.thread)) is not None and now.status == "running":
+        if until is not None and time.monotonic() > until:
+            break
         time.sleep(LOOKING)
     return now or summary
 
@@ -105,7 +120,7 @@ def _hint(summary: RunSummary) -> str:
     return f"go on with it: cogwork resume {summary.thread}; or end it: cogwork cancel {summary.thread}"
 
 
-def _tell(summary: RunSummary, verb: str, *, json: bool, waited: bool) -> None:
+def _tell(summary: RunSummary, verb: str, *, json: bool) -> None:
     if json:
         render.write_json({"requested": verb, **summary.to_dict()})
         return
@@ -117,12 +132,11 @@ def _tell(summary: RunSummary, verb: str, *, json: bool, waited: bool) -> None:
     render.say((mark, render.STYLES[summary.status]), f"  {summary.thread}")
     for line in aftermath(summary.values.get("run", {})):
         render.say(line)
-    if waited and summary.status == "paused":
-        render.say("Go on with:")
-        render.say((f"  cogwork resume {summary.thread}", "bold cyan"))
+    if summary.status == "paused":
+        show_way_on(summary)
 
 
 def _code(summary: RunSummary, wanted: str) -> int:
-    """0 where the run came to what was asked; else what it came to."""
+    """0 where the run came to what was asked, or has only been asked; else what it came to."""
     codes = {"failed": exits.FAILED, "cancelled": exits.CANCELLED, "paused": exits.RESTS, "unfinished": exits.FAILED}
     return exits.DONE if summary.status == wanted else codes.get(summary.status, exits.DONE)

@@ -57,6 +57,19 @@ class JsonView:
         """Nothing to show."""
 
 
+class QuietView:
+    """Shows nothing: only the end counts."""
+
+    def begin(self, progress: Progress) -> None:
+        """Nothing to show."""
+
+    def see(self, event: Event) -> None:
+        """Nothing to show."""
+
+    def end(self) -> None:
+        """Nothing to show."""
+
+
 class PlainView:
     """One line per happening on standard error, for logs and pipes."""
 

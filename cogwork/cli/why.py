@@ -66,7 +66,8 @@ class Case:
         lines += [f"{question['at']}: {question['ask']}" for question in self.questions]
         if error := self.about.get("error"):
             node = str(error.get("node") or "")
-            lines.append(f"{node or 'The run'} failed: {brief_error(error)}")
+            how = "was cancelled" if self.status == "cancelled" and not node else "failed"
+            lines.append(f"{node or 'The run'} {how}: {brief_error(error)}")
             lines += self.explanation(node)[1:] if node in self.records else []
         if self.status == "unfinished":
             lines.append(f"Nobody works on it. Go on with: cogwork resume {self.thread}")
@@ -154,13 +155,13 @@ class Case:
                 begun = calls_of(path, self.calls)
                 if begun:
                     return f"has called {begun[-1].target} and has not ended"
-                return "has not begun itself" if waits else f"could begin; {self._held_up(began=False).rstrip('.')}"
+                return "has not begun itself" if waits else f"could begin. {self._held_up(began=False).rstrip('.')}"
 
     def _held_up(self, *, began: bool) -> str:
         """Why a step that nothing holds back has not ended: what the run as a whole is doing."""
         match self.status:
             case "paused":
-                asked = "; ".join(str(question["ask"]) for question in self.questions)
+                asked = "; ".join(str(question["ask"]).rstrip(".") for question in self.questions)
                 return f"The run is {brief_status('paused', self.reason)}{f': {asked}' if asked else ''}."
             case "running":
                 return "It is at work right now." if began else "It is at work, or about to begin."
