@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
-from langgraph.types import Command, Send, StateSnapshot
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command, Send, StateSnapshot, StateUpdate
 
 from graphs.answers import answered, expire, questions_of
 from graphs.forks import anew, fresh, latest
 from graphs.inputs import plain_context, valid_input
+from graphs.runtime.frames import Record
 from graphs.runtime.loops import reopened
-from graphs.runtime.run import Record, Run
+from graphs.runtime.run import Run
 from graphs.runtime.scheduler import Scheduler
 from graphs.versions import same_version
 from state.errors import NotResumable, Stalled, WorkflowCancelled, WorkflowFailed
@@ -205,7 +207,8 @@ async def _forked_from(
         **config,
         "configurable": {**config["configurable"], **snapshot.config["configurable"]},
     }
-    await graph.aupdate_state(base, Command(update=update, goto=goto), as_node=graph.plan.sink)
+    written = StateUpdate(Command(update=update, goto=goto), graph.plan.sink)
+    await CompiledStateGraph.abulk_update_state(graph, base, [[written]])  # the call owns the thread already
     return latest(config), await graph.aget_state(latest(config))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from langchain_core.runnables import RunnableConfig
 
-from graphs.runtime.run import Record
+from graphs.runtime.frames import Record
 
 _FORGOTTEN = ("reason", "error", "cancelled", "undo", "also", "ended_at", "limits", "budget", "worked")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_core.runnables import RunnableConfig
 
 from graphs.language.spec import WorkflowSpec
-from graphs.runtime.run import Record
+from graphs.runtime.frames import Record
 from state.errors import NotResumable
 
 ALLOW_VERSION_CHANGE = "allow_version_change"

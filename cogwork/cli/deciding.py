@@ -77,7 +77,7 @@ class Deciding:
     def _names(self, path: str) -> dict[str, Json] | None:
         """What the step's expressions see; None inside loops that are over."""
         from graphs.runtime.environment import names
-        from graphs.runtime.run import Frame
+        from graphs.runtime.frames import Frame
 
         run = self._run()
         frames: list[Frame] = [run.top]

@@ -15,10 +15,10 @@ from langgraph.types import Command, Send, interrupt
 from graphs.analysis.plan import PlannedStep
 from graphs.runtime.batch import Batch
 from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome, settle_skip
+from graphs.runtime.frames import Instance, Record
 from graphs.runtime.questions import BUDGET
 from graphs.runtime.race import lost_around, lost_to
 from graphs.runtime.recording import Recording
-from graphs.runtime.run import Instance, Record
 from graphs.runtime.scheduler import Scheduler
 from graphs.runtime.undoing import take_back
 from graphs.runtime.work import Resolve, start

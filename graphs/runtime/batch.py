@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.types import Command, Send
 
-from graphs.runtime.run import Frame, Instance, Record
+from graphs.runtime.frames import Frame, Instance, Record
 from state.values import Json
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from graphs.language.spec import Limits
-from graphs.runtime.run import Record, Run
+from graphs.runtime.frames import Record
+from graphs.runtime.run import Run
 from state.services import Services
 from state.values import Json
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.environment import names
-from graphs.runtime.run import Instance, Record
+from graphs.runtime.frames import Instance, Record
 from nodes.base import Outcome, StepCall, Undo
 from nodes.execution import PER_FALLBACK
 from state.errors import Fault

@@ -12,8 +12,8 @@ from graphs.runtime.batch import Batch
 from graphs.runtime.budget import priced
 from graphs.runtime.calling import standin, undo_of
 from graphs.runtime.environment import body_value
+from graphs.runtime.frames import Instance, Record, bare
 from graphs.runtime.race import lost_to
-from graphs.runtime.run import Instance, Record, bare
 from graphs.runtime.scheduler import Scheduler
 from nodes.base import Outcome
 from state.errors import Fault

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from graphs.analysis.plan import Lookup
-from graphs.runtime.run import Frame, Record, Run
+from graphs.runtime.frames import Frame, Record
+from graphs.runtime.run import Run
 from nodes.base import Compiled
 from nodes.expression import ExpressionError
 from state.errors import Fault

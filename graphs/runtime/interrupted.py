@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from graphs.runtime.run import Frame, Instance
+from graphs.runtime.frames import Frame, Instance
 from graphs.runtime.scheduler import Scheduler
 from state.durable import RecordedCall
 

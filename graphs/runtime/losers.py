@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from graphs.runtime.batch import Batch
 from graphs.runtime.ends import settle_skip
+from graphs.runtime.frames import Instance, Record
 from graphs.runtime.race import RACE
-from graphs.runtime.run import Instance, Record
 from graphs.runtime.scheduler import Scheduler
 
 

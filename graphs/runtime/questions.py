@@ -10,7 +10,7 @@ from langgraph.types import Send
 from graphs.analysis.plan import PlannedStep
 from graphs.runtime.batch import Batch
 from graphs.runtime.ends import settle_failure
-from graphs.runtime.run import Instance, Record
+from graphs.runtime.frames import Instance, Record
 from graphs.runtime.scheduler import Scheduler
 from nodes.human import HumanNode
 from nodes.tool import ToolNode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphs.runtime.run import Frame, Instance, Record, within
+from graphs.runtime.frames import Frame, Instance, Record, within
 from graphs.runtime.scheduler import Scheduler
 from state.errors import Fault
 

@@ -22,7 +22,8 @@ from graphs.runtime.batch import Batch
 from graphs.runtime.budget import TIMEOUT, Budget
 from graphs.runtime.calling import step_call
 from graphs.runtime.environment import names
-from graphs.runtime.run import CALLING, Frame, Instance, Record, Run, in_stage, settled, within
+from graphs.runtime.frames import CALLING, Frame, Instance, Record, in_stage, settled, within
+from graphs.runtime.run import Run
 from nodes.base import Node, Outcome, StepCall, Then
 from state.errors import Fault
 from state.events import Event, EventKind

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from graphs.runtime.frames import Frame, Record
 from graphs.runtime.loops.holding import Holding
-from graphs.runtime.run import Frame, Record
 from state.values import Json
 
 

@@ -15,11 +15,11 @@ from graphs.runtime.attempts import fitting
 from graphs.runtime.batch import Batch
 from graphs.runtime.budget import TIMEOUT
 from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome, settle_skip, wants_undo
+from graphs.runtime.frames import CALLING, Instance, Record, in_stage
 from graphs.runtime.loops import attend_loop
 from graphs.runtime.losers import give_up
 from graphs.runtime.questions import budget_question, doubt_question, human_question
 from graphs.runtime.race import RACE, lost_around, lost_to
-from graphs.runtime.run import CALLING, Instance, Record, in_stage
 from graphs.runtime.scheduler import Scheduler, Work
 from graphs.runtime.undoing import attend_undo
 from graphs.runtime.work import hold_back, start

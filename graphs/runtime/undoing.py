@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from graphs.analysis.plan import PlannedStep
 from graphs.runtime.batch import Batch
 from graphs.runtime.calling import undo_call
+from graphs.runtime.frames import OVER, Instance, Record, bare
 from graphs.runtime.questions import doubt_question
-from graphs.runtime.run import OVER, Instance, Record, Run, bare
+from graphs.runtime.run import Run
 from graphs.runtime.scheduler import Scheduler, Work
 from graphs.runtime.stages import Staged
 from graphs.runtime.work import Resolve, launch

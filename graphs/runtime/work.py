@@ -10,9 +10,9 @@ from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.attempts import FellBack, Retried, attempt_all
 from graphs.runtime.batch import Batch
+from graphs.runtime.frames import Instance
 from graphs.runtime.race import RACE, lost_around, lost_to
 from graphs.runtime.recording import Recording
-from graphs.runtime.run import Instance
 from graphs.runtime.scheduler import Scheduler, Work
 from nodes.base import CallingNode, Outcome, StepCall
 from state.errors import Fault

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from graphs.analysis.plan import PlannedStep
 from graphs.runtime.batch import Batch
+from graphs.runtime.frames import Instance
 from graphs.runtime.loops.for_each import Items
 from graphs.runtime.loops.holding import Holding
 from graphs.runtime.loops.repeat import Iterations
 from graphs.runtime.loops.use import Used
-from graphs.runtime.run import Instance
 from graphs.runtime.scheduler import Scheduler
 from graphs.runtime.stages import Staged
 from graphs.runtime.undoing import reopen

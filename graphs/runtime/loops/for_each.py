@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from graphs.language.spec import ForEach
+from graphs.runtime.frames import Frame, Record
 from graphs.runtime.loops.holding import Holding, changed, passed_on
-from graphs.runtime.run import Frame, Record
 from state.errors import Fault
 from state.values import Json
 

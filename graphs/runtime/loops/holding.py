@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from graphs.runtime.batch import Batch
 from graphs.runtime.ends import cancel, settle_failure, settle_outcome, settle_skip
 from graphs.runtime.environment import body_value
+from graphs.runtime.frames import Frame, Instance, Record
 from graphs.runtime.race import lost_to
-from graphs.runtime.run import Frame, Instance, Record
 from graphs.runtime.scheduler import Scheduler
 from nodes.base import AtLeast, Outcome
 from state.errors import Fault, NotResumable

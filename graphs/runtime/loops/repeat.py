@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from graphs.language.spec import Repeat
 from graphs.runtime.environment import evaluated
+from graphs.runtime.frames import Frame
 from graphs.runtime.loops.holding import Holding, passed_on
-from graphs.runtime.run import Frame
 from state.errors import Fault
 from state.values import Json
 

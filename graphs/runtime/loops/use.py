@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from graphs.runtime.ends import begin_stage
 from graphs.runtime.environment import body_value
+from graphs.runtime.frames import Frame
 from graphs.runtime.loops.holding import Holding, given_up, passed_on
-from graphs.runtime.run import Frame
 from state.errors import Fault
 from state.schemas import faults, with_defaults
 from state.values import Json
