@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cogwork.settings import HOUSE
+from state.errors import WorkflowFailed
 from tests.desk import EXAMPLES, Desk, question, says
 
 
@@ -47,6 +48,17 @@ def test_the_loop_collects_what_fails(desk: Desk) -> None:
 
     assert told["answers"] == [None, None]
     assert len(told["errors"]) == 2 and "'nowhere' does not exist" in told["errors"][0]
+
+
+def test_the_handover_takes_its_announcement_back_where_it_fails_and_delivers_where_it_does_not(desk: Desk) -> None:
+    with pytest.raises(WorkflowFailed):
+        desk.run("handover.yaml")
+    assert [file.name for file in Path("reports").iterdir()] == ["failed.md"]
+    assert "missing.md" in Path("reports/failed.md").read_text()
+
+    told = desk.run("handover.yaml", source="examples/documents/missing.md", spare="examples/documents/leave.md")
+    assert told == {"delivered": "reports/delivered.md"}
+    assert Path("reports/handover.md").exists()
 
 
 @pytest.fixture
