@@ -179,9 +179,12 @@ def test_stages_undoing_and_a_pause_are_lines_of_the_progress() -> None:
     see("step.fallback", "pay", fallback="tool:y", error={"message": "no", "class": "timeout"})
     assert "now tool:y" in progress.lines["pay"].note
     see("step.opened", "undo")
-    see("step.undone", "undo[0]", of="pay")
-    see("step.undone", "undo[1]", of="book", error={"message": "no", "class": "timeout"})
+    see("step.started", "undo[0]", of="pay")
+    see("step.undone", "pay", of="pay")
+    see("step.undone", "book", of="book", error={"message": "no", "class": "timeout"})
     shown = {line.name: line.state for line in progress.lines.values()}
     assert (shown["pay"], shown["book"]) == ("undone", "failed")
+    assert progress.lines["pay"].state == "running", "what was done stays, and its undoing is told beside it"
+    assert len(progress.lines) == 4
     assert not progress.lines["undo"].loop
     assert "writes in flight" in progress.said

@@ -79,13 +79,18 @@ class Progress:
 
     def _undone(self, event: Event) -> None:
         """A line of its own for each step that is taken back."""
-        error = event.data.get("error")
-        self.lines[event.step] = Line(
-            name=str(event.data.get("of") or event.step),
+        error, of = event.data.get("error"), str(event.data.get("of") or event.step)
+        self.lines[self.place(event)] = Line(
+            name=of,
             depth=1,
             state="failed" if error else "undone",
             note=f"could not be undone: {brief_error(error)}" if error else "undone",
         )
+
+    def place(self, event: Event) -> str:
+        """Under which key the line is that an event is about: that of an undo call is beside that of its step."""
+        undoes = event.kind == "step.undone" or event.step.startswith("undo[")
+        return f"undo {event.data['of']}" if undoes and "of" in event.data else event.step
 
     def _item(self, event: Event) -> None:
         line = self.lines.get(event.step.rpartition("[")[0])
@@ -101,7 +106,8 @@ class Progress:
                 return
         if event.kind == "step.token" and event.step not in self.lines:
             return
-        line = self.lines.setdefault(event.step, Line(name=event.step, depth=event.step.count(".")))
+        new = Line(name=str(event.data.get("of") or event.step), depth=event.step.count("."))
+        line = self.lines.setdefault(self.place(event), new)
         if line.state != "running" and _STATES[event.kind] == "running":
             line.since = now
         line.state = _STATES[event.kind]

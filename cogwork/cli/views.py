@@ -86,7 +86,7 @@ class PlainView:
             return
         if event.kind == "item.finished" and event.data.get("status") != "failed":
             return
-        line = self.progress.lines.get(event.step)
+        line = self.progress.lines.get(self.progress.place(event))
         if line is None:
             shown = Progress({}, {})
             shown.lines[event.step] = line = Line(name=event.step)

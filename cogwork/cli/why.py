@@ -67,8 +67,8 @@ class Case:
         if error := self.about.get("error"):
             node = str(error.get("node") or "")
             how = "was cancelled" if self.status == "cancelled" and not node else "failed"
-            lines.append(f"{node or 'The run'} {how}: {brief_error(error)}")
-            lines += self.explanation(node)[1:] if node in self.records else []
+            more = self.explanation(node)[1:] if node in self.records else []
+            lines += [f"{node or 'The run'} {how}: {brief_error(error)}", *more]
         if self.status == "unfinished":
             lines.append(f"Nobody works on it. Go on with: cogwork resume {self.thread}")
         return [*lines, *(line for line, _ in aftermath(self.about))]
@@ -119,8 +119,7 @@ class Case:
             return
         if self.status in ("cancelled", "completed", "failed"):
             yield f"It will not: the run has {'been ' if self.status == 'cancelled' else ''}{self.status}."
-            return
-        if planned is None:
+        if planned is None or self.status in ("cancelled", "completed", "failed"):
             return
         waits = list(self._waits(path, planned, 0))
         yield from waits
