@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
-from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command, Send, StateSnapshot, StateUpdate
+from langgraph.types import Command, Send, StateSnapshot
 
 from graphs.answers import answered, expire, questions_of
-from graphs.forks import anew, fresh, latest
+from graphs.forks import anew, fresh, latest, written
 from graphs.inputs import plain_context, valid_input
 from graphs.runtime.frames import Record
 from graphs.runtime.loops import reopened
@@ -207,8 +206,7 @@ async def _forked_from(
         **config,
         "configurable": {**config["configurable"], **snapshot.config["configurable"]},
     }
-    written = StateUpdate(Command(update=update, goto=goto), graph.plan.sink)
-    await CompiledStateGraph.abulk_update_state(graph, base, [[written]])  # the call owns the thread already
+    await written(graph, base, Command(update=update, goto=goto))
     return latest(config), await graph.aget_state(latest(config))
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import StateUpdate
 
 from graphs.runtime.frames import Record
+
+if TYPE_CHECKING:
+    from graphs.graph import WorkflowGraph
 
 _FORGOTTEN = ("reason", "error", "cancelled", "undo", "also", "ended_at", "limits", "budget", "worked")
 
@@ -35,6 +41,11 @@ def anew(records: Mapping[str, Record]) -> dict[str, Record]:
         elif "undo" in record:
             changed[path] = {name: value for name, value in record.items() if name != "undo"}
     return changed
+
+
+async def written(graph: WorkflowGraph, config: RunnableConfig, values: Any) -> None:
+    """Change the state of a thread that the caller owns already; ``update_state`` would wait for it in vain."""
+    await CompiledStateGraph.abulk_update_state(graph, config, [[StateUpdate(values, graph.plan.sink)]])
 
 
 def latest(config: RunnableConfig) -> RunnableConfig:

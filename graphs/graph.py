@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,6 +61,22 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
             self._digest = hashlib.sha256("".join(digest(d.spec) for d in self.plan.documents).encode()).hexdigest()
         return self._digest
 
+    @asynccontextmanager
+    async def _owned(self, config: RunnableConfig | None) -> AsyncIterator[Durable | None]:
+        """Own the config's thread within the block, where anything is kept; with what keeps it.
+
+        Raises:
+            Owned: somebody else works on it.
+        """
+        configurable = (config or {}).get("configurable", {})
+        saver = configurable.get("__pregel_checkpointer", self.checkpointer)
+        if not saver or "thread_id" not in configurable:
+            yield None
+            return
+        kept = kept_by(saver)
+        async with kept.owners.held(owned_name(configurable)):
+            yield kept
+
     # -- running -------------------------------------------------------------------------------------------
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
@@ -72,13 +88,9 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
             WorkflowCancelled: after the last chunk of a run that somebody cancelled.
         """
         config = self._known(config)
-        configurable = (config or {}).get("configurable", {})
-        saver = configurable.get("__pregel_checkpointer", self.checkpointer)
-        async with AsyncExitStack() as stack:
-            kept = kept_by(saver) if saver and "thread_id" in configurable else None
-            if kept is not None:
-                await stack.enter_async_context(kept.owners.held(owned_name(configurable)))
-                await void_pause(kept, str(configurable["thread_id"]))
+        async with self._owned(config) as kept:
+            if kept is not None and config is not None:
+                await void_pause(kept, str(config["configurable"]["thread_id"]))
             async for chunk in self._driven(input, config, kept, kwargs):
                 yield chunk
 
@@ -199,14 +211,19 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
     # -- changing the state --------------------------------------------------------------------------------
 
     def bulk_update_state(self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]) -> RunnableConfig:
-        """LangGraph's, but ``as_node`` may be left out at any checkpoint: what goes on is read from the records."""
-        return super().bulk_update_state(config, self._attributed(supersteps))
+        """``abulk_update_state`` for callers without an event loop."""
+        return blocking.run(self.abulk_update_state(config, supersteps))
 
     async def abulk_update_state(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> RunnableConfig:
-        """LangGraph's, but ``as_node`` may be left out at any checkpoint: what goes on is read from the records."""
-        return await super().abulk_update_state(config, self._attributed(supersteps))
+        """LangGraph's, but ``as_node`` may be left out at any checkpoint: what goes on is read from the records.
+
+        Raises:
+            Owned: somebody works on the run, and would go on from what it was.
+        """
+        async with self._owned(self._known(config)):
+            return await super().abulk_update_state(config, self._attributed(supersteps))
 
     def _attributed(self, supersteps: Sequence[Sequence[StateUpdate]]) -> list[list[StateUpdate]]:
         """The updates with a node where none is named: LangGraph refuses to guess after a superstep of several."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from state.errors import WorkflowCancelled, WorkflowFailed
+from cogwork.store.checkpoints import SqliteCheckpoints
+from state.errors import Owned, WorkflowCancelled, WorkflowFailed
 from tests.conftest import Stage, do, statuses
 
 PATIENTLY = 20.0
@@ -168,3 +170,24 @@ async def test_without_checkpoints_an_undo_in_doubt_is_listed_as_not_done_and_th
 async def test_a_run_that_rests_without_checkpoints_says_so(stage: Stage) -> None:
     state = await stage.run({"limits": {"max_steps": 1}, "nodes": {"a": do(1), "b": do(2, depends_on=["a"])}})
     assert (state["run"]["status"], state["run"]["reason"]) == ("paused", "budget")
+
+
+# -- one owner -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("X5", "D4")
+@pytest.mark.parametrize("how", ["async", "not async"])
+async def test_nobody_changes_the_state_of_a_run_that_another_works_on(stage: Stage, tmp_path: Path, how: str) -> None:
+    nodes = {"a": do(1), "b": do("{{ a }}", "write", hold="door"), "c": do("{{ a + b }}")}
+    graph, config = stage.graph({"nodes": nodes}, SqliteCheckpoints(tmp_path / "runs.sqlite")), stage.thread()
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    await until(lambda: ("start", "b") in stage.log)
+    with pytest.raises(Owned):
+        if how == "async":
+            await graph.aupdate_state(config, {"results": {"a": 99}})
+        else:
+            await asyncio.to_thread(graph.update_state, config, {"results": {"a": 99}})
+    stage.door("door").set()
+    assert (await run)["output"] == 2
+    history = [snapshot.metadata["source"] async for snapshot in graph.aget_state_history(config) if snapshot.metadata]
+    assert set(history) == {"input", "loop"}

@@ -158,12 +158,13 @@ async def _begin(graph: WorkflowGraph, thread: str, state: Mapping[str, Any], ma
         Refusal: somebody else has begun one there.
     """
     from graphs.calls import classify
+    from graphs.forks import written
 
     saver: Any = graph.checkpointer
     config: Any = {"configurable": {"thread_id": thread}}
     async with saver.owners.held(thread):
         _refuse_taken(saver, thread)
-        await graph.aupdate_state(config, _values(state, made, path))
+        await written(graph, config, _values(state, made, path))
         return str((await classify(graph, None, config, None)).scheduler.about["id"])
 
 
