@@ -80,6 +80,8 @@ async def classify(graph: WorkflowGraph, input: Any, config: RunnableConfig | No
     if again:
         input = None
     elif isinstance(input, Mapping):
+        if snapshot is not None and configurable.get("__pregel_resuming") and snapshot.values and _over(snapshot):
+            return _finished(graph, config or {}, snapshot)  # the graph around it takes its node up again
         if snapshot is None or _over(snapshot):
             return _new_run(graph, input, snapshot, context, durable)
         if not configurable.get("__pregel_resuming"):

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
 
 from cogwork.store.checkpoints import SqliteCheckpoints
 from state.errors import Owned, WorkflowCancelled, WorkflowFailed
@@ -191,3 +194,35 @@ async def test_nobody_changes_the_state_of_a_run_that_another_works_on(stage: St
     assert (await run)["output"] == 2
     history = [snapshot.metadata["source"] async for snapshot in graph.aget_state_history(config) if snapshot.metadata]
     assert set(history) == {"input", "loop"}
+
+
+# -- within another graph --------------------------------------------------------------------------------------------
+
+
+class Outer(TypedDict, total=False):
+    out: Any
+
+
+@pytest.mark.req("X5", "X12")
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_run_that_had_ended_ends_alike_when_the_graph_around_it_is_resumed(stage: Stage, fails: bool) -> None:
+    last = do("{{ a }}", depends_on=["a"], **({"fault": "tool_error"} if fails else {}))
+    inner, tries = stage.graph({"nodes": {"a": do(1, "write"), "b": last}, "output": "{{ b }}"}), []
+
+    async def node(state: Outer, config: RunnableConfig) -> Outer:
+        done = await inner.ainvoke({}, config)
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("the node around it fails once")
+        return {"out": done["output"]}
+
+    outer = StateGraph(Outer).add_node("n", node).add_edge(START, "n").compile(checkpointer=InMemorySaver())
+    config = stage.thread()
+    with pytest.raises(WorkflowFailed if fails else RuntimeError):
+        await outer.ainvoke({"out": None}, config)
+    if fails:
+        with pytest.raises(WorkflowFailed, match="b was told to fail"):
+            await outer.ainvoke(None, config)
+    else:
+        assert await outer.ainvoke(None, config) == {"out": 1}
+    assert stage.paths() == ["a", "b"]
