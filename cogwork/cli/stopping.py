@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from cogwork.cli import context, exits, render
-from cogwork.cli.asking import show_way_on
 from cogwork.cli.exits import MISSING, Refusal
 from cogwork.cli.reasons import aftermath, brief_status
 
@@ -133,6 +132,8 @@ def _tell(summary: RunSummary, verb: str, *, json: bool) -> None:
     for line in aftermath(summary.values.get("run", {})):
         render.say(line)
     if summary.status == "paused":
+        from cogwork.cli.asking import show_way_on
+
         show_way_on(summary)
 
 
