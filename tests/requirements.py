@@ -95,8 +95,12 @@ ROWS: Final[dict[str, tuple[State, str]]] = {
 
 # -- written by python -m tests.requirements ----------------------------------------------------------------------
 TESTS: Final[dict[str, tuple[str, ...]]] = {
-    "D1": ("test_house.py::test_the_libraries_of_the_design_are_installed_and_none_is_below_its_advisories",),
-    "D2": ("test_house.py::test_the_top_level_is_the_one_of_the_design",),
+    "D1": (
+        "test_house.py::test_the_libraries_of_the_design_are_installed_and_none_is_below_its_advisories",
+    ),
+    "D2": (
+        "test_house.py::test_the_top_level_is_the_one_of_the_design",
+    ),
     "D3": (
         "test_house.py::test_a_ready_workflow_compiles_to_a_state_graph_whose_nodes_are_its_steps",
         "test_house.py::test_the_ready_workflows_use_all_five_node_kinds",
@@ -163,6 +167,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_recovery_review.py::test_a_run_goes_on_past_breakpoints_in_what_follows_its_steps",
         "test_recovery_review.py::test_a_run_that_rests_without_checkpoints_says_so",
         "test_recovery_review.py::test_a_write_that_waits_for_its_next_attempt_does_not_hold_up_a_pause_and_makes_it_on_resumption",
+        "test_recovery_review.py::test_nobody_changes_the_state_of_a_run_that_another_works_on",
         "test_server.py::test_a_fork_of_a_paused_run_asks_anew_with_the_changed_value_behind_it",
         "test_server.py::test_a_question_is_an_interrupt_with_its_form",
         "test_server.py::test_a_session_of_the_newer_protocol_streams_asks_and_goes_on",
@@ -267,7 +272,9 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_undo.py::test_a_stand_in_is_taken_back_as_it_says_itself_else_as_the_step_says",
         "test_undo.py::test_the_arguments_see_the_result_the_item_and_what_was_over_by_then",
     ),
-    "R3": ("test_soak.py::test_traffic_leaves_no_memory_handle_thread_or_row_behind",),
+    "R3": (
+        "test_soak.py::test_traffic_leaves_no_memory_handle_thread_or_row_behind",
+    ),
     "R5": (
         "test_gaps.py::test_a_workflow_uses_the_one_beside_it_by_path_and_ones_own_before_that_of_the_catalog",
         "test_loops.py::test_a_used_workflow_sees_its_own_names_and_input_only",
@@ -587,8 +594,10 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_races.py::test_at_least_two_of_four_give_up_the_other_two",
         "test_races.py::test_the_first_of_two_people_withdraws_the_question_to_the_other",
         "test_races.py::test_what_has_not_begun_never_begins_and_what_comes_behind_the_losers_neither",
+        "test_recovery_review.py::test_a_run_that_had_ended_ends_alike_when_the_graph_around_it_is_resumed",
         "test_recovery_review.py::test_a_write_that_waits_for_its_next_attempt_does_not_hold_up_a_cancellation",
         "test_recovery_review.py::test_a_write_that_waits_for_its_next_attempt_does_not_hold_up_a_pause_and_makes_it_on_resumption",
+        "test_recovery_review.py::test_nobody_changes_the_state_of_a_run_that_another_works_on",
         "test_recovery_review.py::test_without_checkpoints_an_undo_in_doubt_is_listed_as_not_done_and_the_run_ends",
         "test_server.py::test_a_fork_of_a_paused_run_asks_anew_with_the_changed_value_behind_it",
         "test_server.py::test_a_fork_with_a_changed_value_runs_only_what_depends_on_it",
@@ -724,6 +733,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_laws.py::test_with_a_transient_fault_in_every_tenth_call_99_percent_of_the_runs_complete",
         "test_races.py::test_a_loser_that_fails_once_the_race_is_decided_fails_nothing",
         "test_recovery_review.py::test_a_run_goes_on_past_breakpoints_in_what_follows_its_steps",
+        "test_recovery_review.py::test_a_run_that_had_ended_ends_alike_when_the_graph_around_it_is_resumed",
         "test_recovery_review.py::test_a_write_that_fails_after_its_race_is_lost_is_not_tried_again",
         "test_recovery_review.py::test_a_write_that_fails_after_the_run_has_failed_is_not_tried_again",
         "test_recovery_review.py::test_a_write_that_waits_for_its_next_attempt_does_not_hold_up_a_cancellation",
