@@ -95,12 +95,8 @@ ROWS: Final[dict[str, tuple[State, str]]] = {
 
 # -- written by python -m tests.requirements ----------------------------------------------------------------------
 TESTS: Final[dict[str, tuple[str, ...]]] = {
-    "D1": (
-        "test_house.py::test_the_libraries_of_the_design_are_installed_and_none_is_below_its_advisories",
-    ),
-    "D2": (
-        "test_house.py::test_the_top_level_is_the_one_of_the_design",
-    ),
+    "D1": ("test_house.py::test_the_libraries_of_the_design_are_installed_and_none_is_below_its_advisories",),
+    "D2": ("test_house.py::test_the_top_level_is_the_one_of_the_design",),
     "D3": (
         "test_house.py::test_a_ready_workflow_compiles_to_a_state_graph_whose_nodes_are_its_steps",
         "test_house.py::test_the_ready_workflows_use_all_five_node_kinds",
@@ -272,9 +268,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_undo.py::test_a_stand_in_is_taken_back_as_it_says_itself_else_as_the_step_says",
         "test_undo.py::test_the_arguments_see_the_result_the_item_and_what_was_over_by_then",
     ),
-    "R3": (
-        "test_soak.py::test_traffic_leaves_no_memory_handle_thread_or_row_behind",
-    ),
+    "R3": ("test_soak.py::test_traffic_leaves_no_memory_handle_thread_or_row_behind",),
     "R5": (
         "test_gaps.py::test_a_workflow_uses_the_one_beside_it_by_path_and_ones_own_before_that_of_the_catalog",
         "test_loops.py::test_a_used_workflow_sees_its_own_names_and_input_only",
@@ -775,8 +769,16 @@ def rewritten() -> str:
     begin, end = text.index("TESTS: Final"), text.index("# -- end of what is written")
     lines = ["TESTS: Final[dict[str, tuple[str, ...]]] = {"]
     for row, tests in sorted(marked().items(), key=lambda item: (item[0][0], int(item[0][1:]))):
-        lines += [f'    "{row}": (', *(f'        "{test}",' for test in sorted(tests)), "    ),"]
+        lines += _listed(row, sorted(tests))
     return text[:begin] + "\n".join([*lines, "}", ""]) + text[end:]
+
+
+def _listed(row: str, tests: list[str]) -> list[str]:
+    """One row, laid out as the formatter would."""
+    short = f'    "{row}": ("{tests[0]}",),'
+    if len(tests) == 1 and len(short) <= 120:
+        return [short]
+    return [f'    "{row}": (', *(f'        "{test}",' for test in tests), "    ),"]
 
 
 if __name__ == "__main__":
