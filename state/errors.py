@@ -21,10 +21,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from state.values import Json
-
 if TYPE_CHECKING:
     from state.problems import Problem
+    from state.values import Json
 
 FaultClass: TypeAlias = Literal[
     "timeout",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -53,6 +52,8 @@ def fork(
     What had ended by then is taken over and not done again; what comes later is done anew, writes included. With
     `--set STEP=VALUE` of the step itself, it has that value, whether it ended or not.
     """
+    import asyncio
+
     from cogwork.cli.runs import drive, kept_graph, new_thread
 
     if before and after:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -76,6 +75,8 @@ def _request(
     runs: Runs, summary: RunSummary, kind: Literal["pause", "cancel"], reason: str = "", *, undo: bool = False
 ) -> None:
     """Leave the request for whoever works on the run, now or next."""
+    import asyncio
+
     from graphs.keeping import request
 
     saver: Any = runs.saver
