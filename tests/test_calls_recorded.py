@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from graphs.runtime.recording import SHOWN_ARGS
+from graphs.runtime.recording import SHOWN_ARGS, Recording
 from nodes.base import CallingNode
+from state.durable import MemoryCalls
 from state.errors import Fault, InDoubt, Unrecorded
 from state.values import Json
 from tests.fakes import FakeTool, fake_services
@@ -289,3 +290,14 @@ async def test_an_answer_is_paid_once_and_rebuilt_from_the_record_with_its_messa
     assert [message.type for message in other.messages] == ["human", "ai"]
     call = await work.disk.call() if work.disk else None
     assert call is not None and (call.effect, call.repeatable, call.result["repaired"]) == ("read", True, True)
+
+
+async def test_a_person_may_answer_for_a_call_of_which_nothing_is_recorded_any_more() -> None:
+    record = MemoryCalls()
+    recording = Recording("t", "r", record, {})
+    await recording.take("r:pay[2].send:0", "sent")
+    recording.failed("r:other:0", Fault("tool_error", "it did not take place"))
+    await recording.flush()
+    kept = await record.of_run("t", "r")
+    assert (kept["r:pay[2].send:0"].step, kept["r:pay[2].send:0"].result) == ("pay[2].send", "sent")
+    assert kept["r:other:0"].status == "failed"

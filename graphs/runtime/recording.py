@@ -107,14 +107,24 @@ class Recording:
 
     def failed(self, key: str, fault: Fault) -> None:
         """The attempt that was begun last has surely failed."""
-        error = fault.record(node=self._known[key].step)
-        self._end(replace(self._known[key], status="failed", error=error, ended_at=self._stamp()), needed=True)
+        call = self._begun(key)
+        self._end(
+            replace(call, status="failed", error=fault.record(node=call.step), ended_at=self._stamp()), needed=True
+        )
 
     async def take(self, key: str, result: Json) -> None:
         """A person says that the call was done, with this result."""
-        self._known[key] = replace(self._known[key], status="done", result=result, ended_at=self._stamp())
+        self._known[key] = replace(self._begun(key), status="done", result=result, ended_at=self._stamp())
         self._keep(self._known[key])
         await self.flush()
+
+    def _begun(self, key: str) -> RecordedCall:
+        """The call as it was begun; a stand-in where the process that began it kept its record in memory only."""
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        step = key.removeprefix(f"{self.run}:").rpartition(":")[0]
+        return RecordedCall(key=key, run=self.run, step=step, target="", effect="write", repeatable=False)
 
     async def forget(self, key: str) -> None:
         """A person says that the call was not done: it may be made anew."""
