@@ -4,6 +4,7 @@ CogworkError                 everything that cogwork raises on purpose
 ├── Fault                    a step, tool or model call that failed; has a class that policies name, and says in which
 │   │                        stage it failed, how grave that is, and whether and when trying again may help
 │   └── InDoubt              a write of which nobody knows whether it was done: a person is asked, nothing is guessed
+├── Asked                    a call that cannot go on without a person, and has done nothing yet: the step rests and calls again
 ├── SpecError                a spec that cannot be loaded or built; carries every Problem
 ├── InputRefused             an input that does not fit the workflow's input schema
 ├── AnswerRefused            an answer that does not fit the question's form; the question stays open
@@ -165,6 +166,19 @@ class InDoubt(Fault):
     def transient(self) -> bool:
         """Trying again may do it twice."""
         return False
+
+
+class Asked(CogworkError):
+    """A call asks a person and has done nothing yet; the step rests and makes it again with ``CallContext.answers[id]``.
+
+    ``id`` tells the questions of one call apart and is the same each time the same one is asked, ``message`` is what the
+    person reads, ``form`` the JSON Schema (an object) of the answer. ``kept`` is plain JSON that the call gets back beside the
+    answer: ``answers[id]`` is ``{"answer": …, "kept": …}``.
+    """
+
+    def __init__(self, id: str, message: str, form: dict[str, Json], *, kept: Json = None) -> None:
+        self.id, self.message, self.form, self.kept = id, message, form, kept
+        super().__init__(message)
 
 
 @dataclass(eq=False)

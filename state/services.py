@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -15,14 +15,24 @@ Effect: TypeAlias = Literal["none", "read", "write"]
 """What a call does to the world: nothing, look at it, or change it."""
 
 
+def _unheard(done: float, total: float | None, message: str) -> None:
+    """Nobody listens to the progress of the call."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
-    """Who calls a tool: the run, the step's path within it, and the key under which the call is the same call."""
+    """Who calls a tool: the run, the step's path within it, and the key under which the call is the same call.
+
+    ``answers``   what people have answered to what this call asked before (``state.errors.Asked``), by the question's id
+    ``progress``  told how far a long call has come: what is done, of how much (None where unknown), and a sentence
+    """
 
     run: str
     step: str
     idempotency_key: str
     attempt: int = 1
+    answers: Mapping[str, Json] = field(default_factory=dict)
+    progress: Callable[[float, float | None, str], None] = _unheard
 
 
 class Tool(Protocol):
@@ -57,6 +67,7 @@ class Tool(Protocol):
 
         Raises:
             Fault: a typed failure; any other exception becomes a ``tool_error``.
+            Asked: it cannot go on without a person, and has done nothing yet; it is called again with the answer.
         """
 
 
@@ -68,6 +79,12 @@ class Tools(Protocol):
 
     def names(self) -> Iterable[str]:
         """All names, sorted."""
+
+    def problem(self, name: str) -> str | None:
+        """Why ``find`` has nothing, where more is known than that nobody has heard of the name: its server is out of reach."""
+
+    async def release(self, run: str) -> None:
+        """Let go of what is held for that run alone; it has ended or rests."""
 
 
 class Models(Protocol):

@@ -65,6 +65,13 @@ class ScriptedTools:
         """All names, sorted."""
         return sorted(self.tools)
 
+    def problem(self, name: str) -> str | None:
+        """Nothing more is known."""
+        return None
+
+    async def release(self, run: str) -> None:
+        """Nothing is held."""
+
 
 class ScriptedModel(BaseChatModel):
     """A chat model that gives its answers in turn, streamed in two pieces; a Fault among them is raised."""

@@ -35,3 +35,10 @@ class Toolbox:
     def names(self) -> list[str]:
         """All names, sorted."""
         return sorted(self._tools)
+
+    def problem(self, name: str) -> str | None:
+        """Nothing more is known of a name that ``find`` does not know."""
+        return None
+
+    async def release(self, run: str) -> None:
+        """Nothing is held for a run alone."""

@@ -110,6 +110,13 @@ class MockTools:
         """All names."""
         return self.real.names()  # type: ignore[no-any-return]
 
+    def problem(self, name: str) -> str | None:
+        """What the real tools know of a name that they do not find."""
+        return self.real.problem(name)  # type: ignore[no-any-return]
+
+    async def release(self, run: str) -> None:
+        """Mocks hold nothing."""
+
 
 def _mocked(front: Front, tool: Tool) -> MockTool:
     return MockTool(
