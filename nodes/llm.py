@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from nodes.answers import Answer
 from nodes.base import CallingNode, Outcome, Slot, StepCall
 from nodes.reuse import Reuse
-from nodes.structured import Answer, ask
+from nodes.structured import ask
 from state.errors import Fault
 from state.services import CallContext, Effect, RenderedPrompt, Services
 from state.values import Json, Schema

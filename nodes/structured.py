@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from nodes.answers import SHOWN, Answer, OnToken, Pieces, added, no_constant
 from nodes.model_faults import fault_of
 from state.errors import Fault
 from state.schemas import faults as schema_faults
@@ -18,41 +19,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable, RunnableConfig
 
-OnToken: TypeAlias = Callable[[str], None]
-"""Called with each piece of text as it arrives; a repaired answer is streamed again from its start."""
-MAX_CHARACTERS: Final = 2_000_000
-"""An answer that grows beyond this is stopped."""
-_SHOWN: Final = 2_000
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
-_REFUSED: Final = frozenset({"content_filter", "refusal", "safety", "blocked"})
-_CUT: Final = frozenset({"length", "max_tokens"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the model said: ``value`` is the parsed value with a schema, else the text; ``usage`` sums all rounds.
-
-    ``truncated`` says that a text ended at the token limit; ``repaired`` that the value fitted only at the second try.
-    """
-
-    text: str
-    value: Json
-    usage: dict[str, int] = field(default_factory=dict)
-    model: str = ""
-    finish_reason: str = ""
-    truncated: bool = False
-    repaired: bool = False
-    message_id: str = ""
-    """The id that the streamed pieces of the answer had."""
-
-    def to_dict(self) -> dict[str, Json]:
-        """The answer as plain JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Json]) -> Answer:
-        """The answer that ``to_dict`` gave."""
-        return cls(**{name: raw[name] for name in (made.name for made in fields(cls)) if name in raw})
 
 
 async def ask(
@@ -82,6 +49,36 @@ async def ask(
     return await _value(model, [*messages, _instruction(schema)], schema, on_token, config)
 
 
+async def take_turn(
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    tools: Sequence[Mapping[str, Json]],
+    schema: Schema | None = None,
+    *,
+    config: RunnableConfig | None = None,
+) -> Answer:
+    """One turn of a model that may call tools: its calls, or its answer, which fits ``schema`` where one is given.
+
+    ``tools`` are functions as OpenAI describes them. The schema is told in words, since not every endpoint takes tools and a
+    response format together; an answer that does not fit has the round of repair that ``ask`` has, in which no tool is offered.
+
+    Raises:
+        Fault: as ``ask`` does.
+    """
+    told = messages if schema is None else [*messages, _instruction(schema, and_tools=bool(tools))]
+    bound = model.bind_tools([dict(tool) for tool in tools]) if tools else model
+    answer = await _stream(bound, told, None, config)
+    if answer.calls:
+        return answer
+    if schema is None:
+        return replace(answer, value=answer.text)
+    value, found = _parsed(answer, schema)
+    if not found:
+        return replace(answer, value=value)
+    second = await ask(model, [*told, *_objection(answer.text, found)], schema, config=config)
+    return replace(second, usage=added(answer.usage, second.usage), repaired=True)
+
+
 async def _value(
     model: Runnable[LanguageModelInput, Any],
     messages: Sequence[BaseMessage],
@@ -102,9 +99,9 @@ async def _value(
             "invalid_output",
             f"The model's answer does not fit its schema, also after one repair: {found[0]}",
             origin="model",
-            details={"faults": list(found), "answer": second.text[:_SHOWN], "usage": _added(first.usage, second.usage)},
+            details={"faults": list(found), "answer": second.text[:SHOWN], "usage": added(first.usage, second.usage)},
         )
-    return replace(second, value=value, usage=_added(first.usage, second.usage), repaired=True)
+    return replace(second, value=value, usage=added(first.usage, second.usage), repaired=True)
 
 
 def _bound(model: BaseChatModel, schema: Schema) -> Runnable[LanguageModelInput, Any]:
@@ -113,12 +110,13 @@ def _bound(model: BaseChatModel, schema: Schema) -> Runnable[LanguageModelInput,
     return model.bind(response_format={"type": "json_schema", "json_schema": wanted})
 
 
-def _instruction(schema: Schema) -> BaseMessage:
-    """The schema in words, for an endpoint that does not know ``response_format``."""
+def _instruction(schema: Schema, *, and_tools: bool = False) -> BaseMessage:
+    """The schema in words, for an endpoint that does not know ``response_format``, or not beside tools."""
     from langchain_core.messages import HumanMessage
 
     text = json.dumps(schema, ensure_ascii=False)
-    return HumanMessage(f"Answer with one JSON value and nothing else. It must fit this JSON Schema:\n{text}")
+    when = "Once you need no more tools, answer" if and_tools else "Answer"
+    return HumanMessage(f"{when} with one JSON value and nothing else. It must fit this JSON Schema:\n{text}")
 
 
 def _objection(answer: str, found: Sequence[str]) -> list[BaseMessage]:
@@ -126,7 +124,7 @@ def _objection(answer: str, found: Sequence[str]) -> list[BaseMessage]:
 
     listed = "\n".join(f"- {fault}" for fault in found)
     return [
-        AIMessage(answer[:_SHOWN]),
+        AIMessage(answer[:SHOWN]),
         HumanMessage(
             f"That answer does not fit. Its faults:\n{listed}\n\nAnswer again, with the corrected JSON value and nothing else.",
             additional_kwargs={"repair": True},
@@ -141,10 +139,10 @@ def _parsed(answer: Answer, schema: Schema) -> tuple[Json, list[str]]:
             "invalid_output",
             "The model's answer ended at its token limit before the JSON was complete; raise max_tokens or ask for less",
             origin="model",
-            details={"faults": ["cut at the token limit"], "answer": answer.text[:_SHOWN], "usage": answer.usage},
+            details={"faults": ["cut at the token limit"], "answer": answer.text[:SHOWN], "usage": answer.usage},
         )
     try:
-        value = normalise(json.loads(_unfenced(answer.text), parse_constant=_no_constant))
+        value = normalise(json.loads(_unfenced(answer.text), parse_constant=no_constant))
     except (ValueError, RecursionError) as error:
         reason = error.reason if isinstance(error, UnfitValue) else str(error)
         return None, [f"the top: the answer is not JSON: {reason}"]
@@ -160,10 +158,6 @@ def _unfenced(text: str) -> str:
     return blocks[0] if len(blocks) == 1 else text
 
 
-def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
-
-
 async def _stream(
     model: Runnable[LanguageModelInput, Any],
     messages: Sequence[BaseMessage],
@@ -171,76 +165,10 @@ async def _stream(
     config: RunnableConfig | None,
 ) -> Answer:
     """One whole answer as text; ``value`` is left None."""
-    pieces = _Pieces(on_token)
+    pieces = Pieces(on_token)
     try:
         async for chunk in model.astream(list(messages), config):
             pieces.take(chunk)
     except Exception as error:
         raise fault_of(error) from error
     return pieces.answer()
-
-
-class _Pieces:
-    """The chunks of one answer, gathered."""
-
-    def __init__(self, on_token: OnToken | None) -> None:
-        self.on_token = on_token
-        self.texts: list[str] = []
-        self.size = 0
-        self.usage: dict[str, int] = {}
-        self.finish = self.model = self.refusal = self.message_id = ""
-
-    def take(self, chunk: BaseMessage) -> None:
-        """Add one chunk."""
-        self.message_id = str(chunk.id or self.message_id)
-        if text := str(chunk.text):
-            self.size += len(text)
-            if self.size > MAX_CHARACTERS:
-                raise Fault(
-                    "invalid_output",
-                    f"The model's answer exceeds {MAX_CHARACTERS:,} characters and was stopped",
-                    origin="model",
-                )
-            self.texts.append(text)
-            if self.on_token is not None:
-                self.on_token(text)
-        about = chunk.response_metadata
-        # The client may report the same reason in two chunks; joining chunks would double it, so the last one counts.
-        self.finish = str(about.get("finish_reason") or about.get("stop_reason") or self.finish)
-        self.model = str(about.get("model_name") or about.get("model") or self.model)
-        self.refusal = str(chunk.additional_kwargs.get("refusal") or self.refusal)
-        if used := getattr(chunk, "usage_metadata", None):
-            self.usage = _added(self.usage, {name: n for name, n in used.items() if isinstance(n, int)})
-
-    def answer(self) -> Answer:
-        """What the chunks amount to, or the fault."""
-        text = "".join(self.texts)
-        if self.refusal or self.finish in _REFUSED:
-            raise Fault(
-                "refused",
-                f"The model refused: {self.refusal[:300] or self.finish}",
-                origin="model",
-                details={"answer": text[:_SHOWN], "finish_reason": self.finish},
-            )
-        if not self.finish:
-            raise Fault(
-                "unavailable",
-                f"The model's stream was cut after {len(text):,} characters",
-                origin="model",
-                details={"answer": text[:_SHOWN]},
-            )
-        if not text.strip():
-            raise Fault("invalid_output", f"The model's answer is empty (finish reason: {self.finish})", origin="model")
-        return Answer(
-            text=text,
-            value=None,
-            usage=self.usage,
-            model=self.model,
-            finish_reason=self.finish,
-            message_id=self.message_id,
-            truncated=self.finish in _CUT,
-        )
-
-
-def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return {name: one.get(name, 0) + other.get(name, 0) for name in (*one, *(n for n in other if n not in one))}
