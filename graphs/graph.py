@@ -117,6 +117,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
                 await stack.enter_async_context(heeded(call.scheduler, durable, thread))
             elif call.scheduler.budget.timed:
                 await stack.enter_async_context(timed(call.scheduler))
+            stack.push_async_callback(self.services.tools.release, str(call.scheduler.about["id"]))
             stack.push_async_callback(call.scheduler.close)
             try:
                 async for chunk in super().astream(call.input, self._running(call, call.config or config), **kwargs):

@@ -145,6 +145,8 @@ class Node(Step):
 
     pure: ClassVar[bool] = False
     """Whether ``compute`` gives the value at once, without waiting for anything."""
+    roots: ClassVar[tuple[str, ...]] = ()
+    """What it sees of the loops around it, beside what its slots refer to."""
 
     def slots(self) -> Iterator[Slot]:
         """The fields of this kind that hold expressions."""
@@ -173,6 +175,10 @@ class Node(Step):
 
 class CallingNode(Node):
     """A kind whose work reaches outside, so that it can be slow, fail and be tried again."""
+
+    def bound(self, call: StepCall) -> CallingNode:
+        """The node as it runs for this call; another one where the call says what it does."""
+        return self
 
     retry: Retry | None = None
     timeout: Duration | None = Field(None, description="The longest that one attempt may take.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from nodes.expression import Expression, ExpressionError
 from nodes.reuse import Reuse
 from nodes.template import Value
-from state.errors import Fault, InDoubt
+from state.errors import Asked, Fault, InDoubt
 from state.services import CallContext, Effect, Services
 from state.values import Json
 
@@ -26,6 +26,8 @@ PER_FALLBACK = 1000
 """Calls of the step's i-th fallback are numbered from ``PER_FALLBACK * (i + 1)``."""
 UNSURE = frozenset({"timeout", "connection"})
 """Faults of a write that leave open whether it was done."""
+SHOWN_PROGRESS = 500
+"""The longest sentence, in characters, that a tool may say about its progress."""
 DONE = "invalid_output"
 """The fault of a call that was done, and whose result cannot be used."""
 
@@ -74,6 +76,9 @@ class Recorder(Protocol):
     def failed(self, key: str, fault: Fault) -> None:
         """The call that was cut off may be repeated, and this attempt counts as failed."""
 
+    def answers(self, key: str) -> Mapping[str, Json]:
+        """What people have answered to what the call of that key has asked, by the question's id."""
+
 
 @dataclass(slots=True, kw_only=True)
 class StepCall:
@@ -84,6 +89,7 @@ class StepCall:
     ``base``       the number of its first call; ``PER_FALLBACK * (i + 1)`` for the i-th fallback
     ``fixed_key``  the key of its only call, where that is not ``run:path:number``
     ``standins``   for each fallback that is a node, by its index, the node and the call to run it with
+    ``progress``   told how far its calls have come, in the run's own event loop
     ``cache``      where results with ``cache:`` are kept for other runs
     ``writing``    the keys of its writes in flight, those of its fallbacks among them
     ``resting``    the keys of its calls that wait for their next attempt, those of its fallbacks among them
@@ -100,7 +106,7 @@ class StepCall:
     attempt: int = 1
     config: RunnableConfig | None = None
     messages: tuple[Any, ...] = ()
-    emit: Callable[[str, dict[str, Json]], None] = lambda kind, data: None
+    progress: Callable[[float, float | None, str], None] = lambda done, total, message: None
     recording: Recorder | None = None
     base: int = 0
     fixed_key: str = ""
@@ -225,7 +231,14 @@ class _Making:
 
     async def __call__(self) -> Json:
         call = self.call
-        context = CallContext(run=call.run, step=call.path, idempotency_key=self.key, attempt=call.attempt)
+        context = CallContext(
+            run=call.run,
+            step=call.path,
+            idempotency_key=self.key,
+            attempt=call.attempt,
+            answers=call.recording.answers(self.key) if call.recording is not None else {},
+            progress=self._progress(asyncio.get_running_loop()),
+        )
         if self.effect == "write":
             call.writing.add(self.key)
         try:
@@ -235,11 +248,24 @@ class _Making:
                 raise self.doubt(fault) from fault
             call.spent = not self.repeatable and fault.fault_class == DONE
             raise
+        except Asked as asked:
+            asked.key, asked.target = self.key, self.target
+            raise
         except asyncio.CancelledError:
             call.cut = self
             raise
         finally:
             call.writing.discard(self.key)
+
+    def _progress(self, loop: asyncio.AbstractEventLoop) -> Callable[[float, float | None, str], None]:
+        """What a tool tells how far it has come with; from whatever thread it does."""
+        heard = self.call.progress
+
+        def told(done: float, total: float | None, message: str) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(heard, done, total, message[:SHOWN_PROGRESS])
+
+        return told
 
     def doubt(self, fault: Fault) -> InDoubt:
         """The doubt that the fault leaves."""

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from nodes.answers import Answer
 from nodes.base import CallingNode, Outcome, Slot, StepCall
+from nodes.profile import Approval, Budget
 from nodes.reuse import Reuse
-from nodes.structured import ask
+from nodes.structured import ask, take_turn
 from state.errors import Fault
 from state.services import CallContext, Effect, RenderedPrompt, Services
 from state.values import Json, Schema
@@ -35,7 +36,18 @@ class LlmNode(CallingNode):
     output: Schema | None = Field(None, description="Schema of the structured output; text without it.")
     model: str | None = Field(None, description="provider:model; the mode's model without it.")
     agent: str | None = Field(None, description="An agent of this workflow: its model and instructions.")
-    tools: list[str] = Field(default_factory=list, description="Tools that the model may call.")
+    tools: list[str] = Field(
+        default_factory=list, description="Tools that the model may call, by name or pattern such as git.*."
+    )
+    approve: dict[str, Approval] = Field(
+        default_factory=dict,
+        description="By tool or pattern: allow, ask (a person) or deny its call; without one, writes are asked about.",
+    )
+    budget: Budget = Field(default_factory=Budget, description="What the conversation with tools may use.")
+    stop_after: list[str] = Field(
+        default_factory=list, description="Tools whose first successful call ends it, its result being the value."
+    )
+    handoffs: bool = Field(True, description="Whether its agent may hand its work over to others.")
     mode: Literal["planning", "coding", "information", "debugging", "generic"] | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1)
@@ -69,12 +81,12 @@ class LlmNode(CallingNode):
         from langchain_core.messages import HumanMessage
 
         agent = call.agents.get(self.agent) if self.agent else None
-        told = self._rendered(call)
+        told = self.rendered(call)
         system = "\n\n".join(t for t in (agent.instructions if agent else "", told.system) if t)
         question = HumanMessage(told.user)
         asked = self._asked(system, question, call)
         name = self.model or (agent.model if agent else None)
-        answer, model = await self._answer(call, name, asked)
+        answer, model = await self.answered(call, name, asked, self.output)
         value = answer.value if self.output is not None else answer.text
         exchange = (question, _assistant(answer)) if self.history else ()
         usage = {} if call.cached else answer.usage
@@ -87,32 +99,50 @@ class LlmNode(CallingNode):
         before = call.messages if self.history else ()
         return [*([SystemMessage(system)] if system else []), *before, question]
 
-    async def _answer(self, call: StepCall, name: str | None, asked: Sequence[BaseMessage]) -> tuple[Answer, str]:
+    async def answered(
+        self,
+        call: StepCall,
+        name: str | None,
+        asked: Sequence[BaseMessage],
+        schema: Schema | None,
+        tools: Sequence[dict[str, Json]] = (),
+        *,
+        turn: bool = False,
+    ) -> tuple[Answer, str]:
         """The whole asking, its round of repair included, as one call; with the model that answers."""
         mode, settings = self.mode or call.mode, self._settings()
         model = call.services.models.find(name, mode=mode, settings=settings)
         target = name or _name_of(model)
+        told = messages_to_dict(asked)
         about = {
             "model": [target, type(model).__name__, _name_of(model)],
-            "messages": [[message.type, message.content] for message in asked],
-            "output": self.output,
+            "messages": told,
+            "output": schema,
             "settings": settings,
+            **({"tools": list(tools)} if turn else {}),
         }
 
         async def do(context: CallContext) -> Json:
-            return (await ask(model, asked, self.output, config=call.config)).to_dict()
+            if turn:
+                return (await take_turn(model, asked, tools, schema, config=call.config)).to_dict()
+            return (await ask(model, asked, schema, config=call.config)).to_dict()
 
         answer = await call.once(
             target=target,
             effect="read",
             repeatable=True,
-            args={"messages": [[message.type, str(message.text)] for message in asked]},
+            args={"messages": told},
             do=do,
             reuse=None if self.cache is None else Reuse("llm", about, self.cache),
         )
         return Answer.from_dict(answer), target
 
-    def _rendered(self, call: StepCall) -> RenderedPrompt:
+    def rendered(self, call: StepCall) -> RenderedPrompt:
+        """What the model is told, its variables filled in.
+
+        Raises:
+            Fault: ``invalid_input`` where the prompt is missing or cannot be filled in.
+        """
         values = call.value("/with") or {}
         system = call.value("/system", values) or ""
         if self.prompt_file is None:
@@ -130,6 +160,14 @@ class LlmNode(CallingNode):
     def _settings(self) -> dict[str, Json]:
         chosen = {"temperature": self.temperature, "max_tokens": self.max_tokens, "stop": self.stop or None}
         return {name: value for name, value in chosen.items() if value is not None}
+
+
+def messages_to_dict(messages: Sequence[BaseMessage]) -> list[Json]:
+    """Messages as they are recorded: who says what, with the calls that it wants."""
+    return [
+        [message.type, str(message.text), *([calls] if (calls := getattr(message, "tool_calls", None)) else [])]
+        for message in messages
+    ]
 
 
 def _assistant(answer: Answer) -> Any:

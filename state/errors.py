@@ -178,6 +178,8 @@ class Asked(CogworkError):
 
     def __init__(self, id: str, message: str, form: dict[str, Json], *, kept: Json = None) -> None:
         self.id, self.message, self.form, self.kept = id, message, form, kept
+        self.key = self.target = ""
+        """The call's key in the record of calls, and the tool; set by whoever makes the call."""
         super().__init__(message)
 
 

@@ -17,6 +17,8 @@ EventKind: TypeAlias = Literal[
     "run.pausing",
     "step.started",
     "step.token",
+    "step.progress",
+    "step.handoff",
     "step.retry",
     "step.fallback",
     "step.finished",
@@ -36,11 +38,13 @@ EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)
 class Event:
     """One happening: ``step`` is the path of the step it is about (empty for the run), ``data`` depends on the kind.
 
-    ``step.token`` carries ``text``; ``step.retry`` ``attempt``, ``wait`` (seconds) and ``error``; ``step.fallback``
-    ``fallback`` and ``error``; ``step.finished`` ``seconds``, ``attempts`` and, where they apply, ``usage``, ``fallback`` and
-    ``cached``; ``step.skipped`` ``cause``; ``step.failed``, ``run.failed`` and ``run.cancelled`` ``error``; ``step.undone``
-    ``of`` and, where it could not be, ``error``; ``step.opened`` ``count``; ``step.waiting`` the question; ``run.completed``
-    ``output``; ``run.pausing`` and ``run.paused`` ``reason``, the latter also ``questions``.
+    ``step.token`` carries ``text``; ``step.progress`` ``done``, ``total`` (None where unknown) and ``message``;
+    ``step.handoff`` ``source``, ``target``, ``by`` (``trigger`` or ``model``) and ``told``; ``step.retry`` ``attempt``, ``wait``
+    (seconds) and ``error``; ``step.fallback`` ``fallback`` and ``error``; ``step.finished`` ``seconds``, ``attempts`` and, where
+    they apply, ``usage``, ``fallback`` and ``cached``; ``step.skipped`` ``cause``; ``step.failed``, ``run.failed`` and
+    ``run.cancelled`` ``error``; ``step.undone`` ``of`` and, where it could not be, ``error``; ``step.opened`` ``count``;
+    ``step.waiting`` the question; ``run.completed`` ``output``; ``run.pausing`` and ``run.paused`` ``reason``, the latter also
+    ``questions``.
     """
 
     kind: EventKind

@@ -8,10 +8,11 @@ from typing import Final, Literal
 
 from graphs.analysis.edges import link
 from graphs.analysis.names import Names
-from graphs.analysis.plan import FINALLY, ON_FAILURE, UNDO, Plan, PlannedStep, Scope, Stage, Unwinding
+from graphs.analysis.plan import FINALLY, ON_FAILURE, UNDO, Lookup, Plan, PlannedStep, Scope, Stage, Unwinding
+from graphs.analysis.talks import as_asked, read_handoffs, steps_of, talks
 from graphs.language.load import Workflow
 from graphs.language.source import escaped
-from graphs.language.spec import Block, ForEach, Repeat, Step, Use
+from graphs.language.spec import Block, ForEach, LlmNode, Repeat, Step, Use
 from nodes.base import CallingNode, Node, Slot
 from state.problems import Problem
 
@@ -73,7 +74,7 @@ class _Expansion:
         scope.stages[name] = holder.id
         self.open_scope(self.inside(holder, scope, "stage"), block.nodes, pointer)
 
-    def inside(self, header: PlannedStep, scope: Scope, kind: Literal["for_each", "repeat", "stage"]) -> Scope:
+    def inside(self, header: PlannedStep, scope: Scope, kind: Literal["for_each", "repeat", "stage", "agent"]) -> Scope:
         """A scope within another one of the same document, which shares what is declared there."""
         return Scope(
             id=header.id,
@@ -85,6 +86,7 @@ class _Expansion:
             vars=scope.vars,
             agents=scope.agents,
             mode=scope.mode,
+            made=scope.made or kind == "agent",
         )
 
     def open_scope(self, scope: Scope, nodes: Mapping[str, Step], pointer: str) -> None:
@@ -96,10 +98,11 @@ class _Expansion:
             PlannedStep(
                 id=prefix + name,
                 name=name,
-                step=step,
+                step=as_asked(step, scope.agents),
                 scope=scope.id,
-                pointer=f"{pointer}/nodes/{escaped(name)}",
+                pointer=pointer if scope.made else f"{pointer}/nodes/{escaped(name)}",
                 document=scope.document,
+                talks=talks(step, scope.agents),
             )
             for name, step in nodes.items()
         ]
@@ -122,6 +125,8 @@ class _Expansion:
         member.fields.update((pointer, compiled) for pointer, (compiled, _) in found)
         items = [(pointer, compiled, slot) for pointer, (compiled, slot) in found]
         member.lookups, member.uses = self.names.resolved(scope, items, member.pointer)
+        if isinstance(step, Node):
+            member.lookups += tuple(Lookup(root=root, kind="loop") for root in step.roots)
         if isinstance(step, CallingNode) and step.undo is not None:
             self.read_undo(member, scope, Slot(pointer="/undo/args", source=step.undo.args))
 
@@ -144,6 +149,9 @@ class _Expansion:
             self.read_body(member, body, step)
         elif isinstance(step, Use):
             self.descend_use(member, scope, step)
+        elif isinstance(step, LlmNode) and member.talks:
+            self.open_scope(self.inside(member, scope, "agent"), steps_of(step), member.pointer)
+            read_handoffs(self.names, member, scope)
 
     def refuse_size(self) -> None:
         """Report once that the workflow is too large."""

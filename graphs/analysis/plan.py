@@ -93,24 +93,27 @@ class PlannedStep:
     """The step that this one serves as a fallback; it runs inside that step's work and never by itself."""
     losers: tuple[str, ...] = ()
     """With ``cancel_rest``: the siblings that only lead here, given up once this step starts."""
+    talks: bool = False
+    """Whether the step is an llm node that works with tools: it holds its turns and calls as a loop does."""
 
     node: Node | None = field(init=False)
     """The node, where the step is one of the five kinds."""
     kind: str = field(init=False)
-    """``llm``, ``tool``, ``condition``, ``transform``, ``human``, ``for_each``, ``repeat`` or ``use``; ``stage`` or ``undo``
-    for what the plan itself adds."""
+    """``llm``, ``tool``, ``condition``, ``transform``, ``human``, ``for_each``, ``repeat`` or ``use``; ``agent`` for an llm node
+    that works with tools; ``stage`` or ``undo`` for what the plan itself adds."""
 
     def __post_init__(self) -> None:
-        self.node = self.step if isinstance(self.step, Node) else None
-        self.kind = self.node.type if self.node else _KINDS[type(self.step)]
+        self.node = self.step if isinstance(self.step, Node) and not self.talks else None
+        self.kind = "agent" if self.talks else self.node.type if self.node else _KINDS[type(self.step)]
 
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """A set of steps that see each other: the workflow itself, a loop's body, a used workflow, or a block at its end."""
+    """A set of steps that see each other: the workflow itself, a loop's body, a used workflow, a block at its end, or the turns
+    and calls of an agent."""
 
     id: str
-    kind: Literal["workflow", "for_each", "repeat", "use", "stage"]
+    kind: Literal["workflow", "for_each", "repeat", "use", "stage", "agent"]
     parent: str | None
     header: str | None
     document: int
@@ -125,6 +128,8 @@ class Scope:
     vars: Mapping[str, Json] = field(default_factory=dict)
     agents: Mapping[str, Agent] = field(default_factory=dict)
     mode: str | None = None
+    made: bool = False
+    """Whether its steps are made by the plan, and stand nowhere in the text: their places are that of what holds them."""
     stages: dict[str, str] = field(default_factory=dict)
     """Of a workflow: ``on_failure`` and ``finally`` to the id of the step that holds the block, where there is one."""
 

@@ -12,6 +12,7 @@ from nodes.base import Duration, Fallback, Node, Part, Retry, Slot, Step
 from nodes.condition import ConditionNode
 from nodes.human import HumanNode
 from nodes.llm import LlmNode
+from nodes.profile import Agent, Budget, Handoff
 from nodes.tool import ToolNode
 from nodes.transform import TransformNode
 from state.values import Json, Schema
@@ -148,16 +149,6 @@ class Limits(Part):
     max_cost_usd: Annotated[float, Field(gt=0, le=1_000_000_000)] | None = None
 
 
-class Agent(Part):
-    """A model with instructions, by name."""
-
-    model: str | None = None
-    instructions: str = ""
-    description: str = ""
-    capabilities: list[str] = Field(default_factory=list)
-    tools: list[str] = Field(default_factory=list)
-
-
 class Block(Part):
     """Nodes that run after the workflow's own."""
 
@@ -219,10 +210,12 @@ __all__ = [
     "AnyStep",
     "BaseModel",
     "Block",
+    "Budget",
     "ConditionNode",
     "Expected",
     "Fallback",
     "ForEach",
+    "Handoff",
     "HumanNode",
     "Limits",
     "LlmNode",

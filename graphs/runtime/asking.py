@@ -92,6 +92,9 @@ def _take(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) 
     if "doubt" in record:
         _take_resolution(scheduler, batch, member, record)
         return
+    if "asked" in record:
+        _take_answer(scheduler, batch, member, record)
+        return
     node, path = member.planned.step, member.path
     assert isinstance(node, HumanNode)
     more: Record = {"attempts": 1, "started_at": record["started_at"]}
@@ -112,17 +115,34 @@ def _take(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) 
 
 def _take_resolution(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) -> None:
     """Note in the record of calls what the person says of the call in doubt, and let the step go on from there."""
-    answer = _answer(scheduler, {"run": scheduler.about["id"], **record["question"]})
-    withdraw(scheduler, batch, member)
-    more: Record = {k: v for k, v in record.items() if k in ("attempts", "started_at")}
-    batch.note(member.path, {"status": "again", **more})
-    batch.wake([member.planned.id])
-    member.state = "active"
+    answer = _begin_again(scheduler, batch, member, record)
     resolve = _resolving(answer, record["doubt"]["key"], record["question"]["show"]["tool"])
     if member.planned.kind == "undo":
         take_back(scheduler, batch, member, resolve=resolve)
     else:
         start(scheduler, member, None, resolve=resolve)
+
+
+def _take_answer(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) -> None:
+    """Note what the call has asked for in the record of calls, and make it again."""
+    answer, about = _begin_again(scheduler, batch, member, record), record["asked"]
+
+    async def resolve(recording: Recording) -> None:
+        given = {"answer": answer, "kept": about["kept"]}
+        await recording.answered(about["key"], about["tool"], about["id"], given)
+
+    start(scheduler, member, None, resolve=resolve)
+
+
+def _begin_again(scheduler: Scheduler, batch: Batch, member: Instance, record: Record) -> dict[str, Json]:
+    """The answer with which the step's work begins anew; raises LangGraph's interrupt where there is none yet."""
+    answer: dict[str, Json] = _answer(scheduler, {"run": scheduler.about["id"], **record["question"]})
+    withdraw(scheduler, batch, member)
+    more: Record = {k: v for k, v in record.items() if k in ("attempts", "started_at")}
+    batch.note(member.path, {"status": "again", **more})
+    batch.wake([member.planned.id])
+    member.state = "active"
+    return answer
 
 
 def _resolving(answer: dict[str, Json], key: str, tool: str) -> Resolve:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
@@ -34,10 +36,22 @@ def step_call(scheduler: Scheduler, member: Instance, config: RunnableConfig | N
         agents=owner.agents,
         config=_named(config, member.path) if planned.kind == "llm" else config,
         messages=scheduler.messages,
+        progress=_progress(scheduler, member.path),
         recording=scheduler.recording,
         cache=scheduler.cache,
         standins=_standins(scheduler, member, config) if any(planned.standins) else {},
     )
+
+
+def _progress(scheduler: Scheduler, path: str) -> Callable[[float, float | None, str], None]:
+    """What tells how far a call of the instance has come."""
+
+    def told(done: float, total: float | None, message: str) -> None:
+        if scheduler.telling:
+            emit = partial(scheduler.emit, "step.progress", path, done=done, total=total, message=message)
+            scheduler.context.run(emit)
+
+    return told
 
 
 def _standins(scheduler: Scheduler, member: Instance, config: RunnableConfig | None) -> dict[int, tuple[Any, StepCall]]:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from graphs.analysis.plan import Lookup
 from graphs.runtime.frames import Frame, Record
 from graphs.runtime.run import Run
+from nodes.agent import CONVERSATION
 from nodes.base import Compiled
 from nodes.expression import ExpressionError
 from state.errors import Fault
 from state.values import Json
 
-_LOOP = {"item": "for_each", "index": "for_each", "previous": "repeat", "iteration": "repeat"}
+_LOOP = {"item": "for_each", "index": "for_each", "previous": "repeat", "iteration": "repeat", CONVERSATION: "agent"}
 
 
 def names(run: Run, frame: Frame, lookups: Iterable[Lookup], about: Mapping[str, Json]) -> dict[str, Json]:

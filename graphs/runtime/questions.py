@@ -14,7 +14,7 @@ from graphs.runtime.frames import Instance, Record
 from graphs.runtime.scheduler import Scheduler
 from nodes.human import HumanNode
 from nodes.tool import ToolNode
-from state.errors import Fault, InDoubt
+from state.errors import Asked, Fault, InDoubt
 from state.schemas import faults
 from state.values import Json, Schema
 
@@ -70,6 +70,19 @@ def doubt_question(scheduler: Scheduler, batch: Batch, member: Instance, doubt: 
     error = doubt.record(node=member.path, pointer=member.planned.pointer)
     record: Record = {"status": "waiting", "question": question, "doubt": {"key": doubt.key, "error": error}, **more}
     _put(scheduler, batch, member, record)
+
+
+def asked_question(scheduler: Scheduler, batch: Batch, member: Instance, asked: Asked, more: Record) -> None:
+    """Ask a person what a call needs to know before it does anything."""
+    question: Record = {
+        "kind": "elicitation",
+        "at": member.path,
+        "ask": asked.message,
+        "show": {"tool": asked.target},
+        "form": asked.form,
+    }
+    about: Record = {"key": asked.key, "id": asked.id, "tool": asked.target, "kept": asked.kept}
+    _put(scheduler, batch, member, {"status": "waiting", "question": question, "asked": about, **more})
 
 
 def _result_schema(scheduler: Scheduler, member: Instance, target: str) -> Schema:

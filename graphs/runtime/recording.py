@@ -20,10 +20,12 @@ from typing import Any
 from nodes.execution import Do
 from nodes.reuse import digest
 from state.durable import CallRecord, MemoryCalls, RecordedCall
-from state.errors import Fault, InDoubt, Unrecorded
+from state.errors import Asked, Fault, InDoubt, Unrecorded
 from state.services import Effect
 from state.values import Json
 
+ANSWER = ":answer:"
+"""What stands between a call's key and the id of a question of its, in the key under which the answer is kept."""
 SHOWN_ARGS = 4_000
 """The longest arguments, in characters of JSON, that are recorded whole."""
 
@@ -99,6 +101,9 @@ class Recording:
             result = await do()
         except InDoubt:
             raise
+        except Asked:
+            await self.forget(key)
+            raise
         except Fault as fault:
             self.failed(key, fault)
             raise
@@ -111,6 +116,30 @@ class Recording:
         self._end(
             replace(call, status="failed", error=fault.record(node=call.step), ended_at=self._stamp()), needed=True
         )
+
+    def answers(self, key: str) -> Mapping[str, Json]:
+        """What people have answered to what the call of that key has asked, by the question's id."""
+        mark = f"{key}{ANSWER}"
+        return {other[len(mark) :]: call.result for other, call in self._known.items() if other.startswith(mark)}
+
+    async def answered(self, key: str, target: str, id: str, answer: Json) -> None:
+        """A person has answered what the call asked; the answer is on disk when this returns."""
+        step = key.removeprefix(f"{self.run}:").rpartition(":")[0]
+        call = RecordedCall(
+            key=f"{key}{ANSWER}{id}",
+            run=self.run,
+            step=step,
+            target=target,
+            effect="none",
+            repeatable=True,
+            status="done",
+            result=answer,
+            begun_at=self._stamp(),
+            ended_at=self._stamp(),
+        )
+        self._known[call.key] = call
+        self._keep(call)
+        await self.flush()
 
     async def take(self, key: str, result: Json) -> None:
         """A person says that the call was done, with this result."""

@@ -18,13 +18,13 @@ from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome, 
 from graphs.runtime.frames import CALLING, Instance, Record, in_stage
 from graphs.runtime.loops import attend_loop
 from graphs.runtime.losers import give_up
-from graphs.runtime.questions import budget_question, doubt_question, human_question
+from graphs.runtime.questions import asked_question, budget_question, doubt_question, human_question
 from graphs.runtime.race import RACE, lost_around, lost_to
 from graphs.runtime.scheduler import Scheduler, Work
 from graphs.runtime.undoing import attend_undo
 from graphs.runtime.work import hold_back, start
 from nodes.human import HumanNode
-from state.errors import CogworkError, Fault, InDoubt
+from state.errors import Asked, CogworkError, Fault, InDoubt
 from state.graph import Trigger
 
 SCHEDULER = "__cogwork_scheduler"
@@ -119,6 +119,11 @@ def settle_work(scheduler: Scheduler, batch: Batch, work: Work) -> None:
         doubt_question(scheduler, batch, member, error, more)
     elif isinstance(error, Fault):
         settle_failure(scheduler, batch, member, error, **more)
+    elif isinstance(error, Asked) and scheduler.durable:
+        asked_question(scheduler, batch, member, error, more)
+    elif isinstance(error, Asked):
+        told = f"{error.target} asks a person ({error.message}), and without checkpoints nobody can answer"
+        settle_failure(scheduler, batch, member, Fault("refused", told[:2000], origin="tool"), **more)
     elif isinstance(error, CogworkError):
         raise error
     else:

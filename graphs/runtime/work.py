@@ -28,7 +28,8 @@ def start(
     node = member.planned.node
     assert isinstance(node, CallingNode)
     scheduler.run.started += resolve is None
-    launch(scheduler, member, node, scheduler.call(member, config), resolve=resolve)
+    call = scheduler.call(member, config)
+    launch(scheduler, member, node.bound(call), call, resolve=resolve)
     scheduler.emit("step.started", member.path)
 
 

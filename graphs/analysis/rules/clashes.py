@@ -12,6 +12,7 @@ def clashes(subject: Subject) -> Iterator[Problem]:
     """``input_clash``: a step and an input of one name."""
     inputs = {scope.document: scope.input_schema.get("properties", {}) for scope, _ in subject.roots()}
     for step in subject.plan.steps.values():
-        if step.kind not in ("stage", "undo") and step.name in inputs[step.document]:
+        made = step.kind in ("stage", "undo") or subject.plan.scopes[step.scope].made
+        if not made and step.name in inputs[step.document]:
             message = f"{step.name!r} is both a step and an input"
             yield subject.at(step, "input_clash", message, hint="rename one of the two")

@@ -12,10 +12,7 @@ from graphs.language.dialects.canonical import alias_of
 from graphs.language.source import escaped
 from state.problems import Problem
 
-UNSUPPORTED: Final[dict[str, str]] = {
-    "/agents/*/tools": "tools that an agent's model may call",
-    "/nodes/*/tools": "tools that the model may call",
-}
+UNSUPPORTED: Final[dict[str, str]] = {}
 """Field to what it would do. Deleting a line declares the field supported; ``*`` stands for any name, and ``/nodes/*`` for the
 steps of loops as well."""
 _HINT: Final = "a later version acts on it; without it the workflow runs"

@@ -139,6 +139,8 @@ class Types:
     def _loop(self, scope: Scope, root: str) -> Schema:
         if root in ("index", "iteration"):
             return _WHOLE
+        if root not in ("item", "previous"):
+            return {}
         kind = "for_each" if root == "item" else "repeat"
         while scope.kind != kind and scope.parent is not None:
             scope = self._subject.plan.scopes[scope.parent]

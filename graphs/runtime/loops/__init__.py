@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from graphs.analysis.plan import PlannedStep
 from graphs.runtime.batch import Batch
 from graphs.runtime.frames import Instance
+from graphs.runtime.loops.agent import Talk
 from graphs.runtime.loops.for_each import Items
 from graphs.runtime.loops.holding import Holding
 from graphs.runtime.loops.repeat import Iterations
@@ -15,7 +16,13 @@ from graphs.runtime.scheduler import Scheduler
 from graphs.runtime.stages import Staged
 from graphs.runtime.undoing import reopen
 
-_KINDS: Mapping[str, type[Holding]] = {"for_each": Items, "repeat": Iterations, "use": Used, "stage": Staged}
+_KINDS: Mapping[str, type[Holding]] = {
+    "for_each": Items,
+    "repeat": Iterations,
+    "use": Used,
+    "agent": Talk,
+    "stage": Staged,
+}
 
 
 def attend_loop(scheduler: Scheduler, batch: Batch, planned: PlannedStep, starting: Iterable[Instance]) -> None:

@@ -1,0 +1,307 @@
+"""The parts of an llm node that works with tools: a turn of its model, the question whether a call may be made, the call.
+
+The plan sets them into a loop of their own, so that each turn and each call is a step of the graph:
+
+```text
+turn ──▶ calls, each: approve (where its policy says ask) ──▶ call
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from nodes.base import CallingNode, Outcome, Slot, StepCall
+from nodes.calls import check_args, perform
+from nodes.conversation import Conversation, function_names, offered
+from nodes.human import HumanNode
+from nodes.llm import LlmNode
+from nodes.profile import Handoff, Profile, approval, profile
+from state.errors import Fault
+from state.services import Effect, Services, Tool
+from state.values import Json, Schema
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+CONVERSATION: Final = "conversation"
+"""The root name under which a turn sees its conversation; expressions cannot name it."""
+FIND: Final = "find_tools"
+"""The tool by which a model that has too many tools looks for one of them."""
+HANDOFF: Final = "handoff:"
+"""What the names of the tools begin with by which a model hands over."""
+MOST_TOOLS: Final = 32
+"""With more tools than this, a model is offered those that suit its task, and a search for the others."""
+_SUITING: Final = 12
+_ENOUGH: Final = "No more tools can be called. Answer now, with what you have."
+DECISIONS: Final = ("approve", "edit", "reject", "respond")
+
+
+class AgentTurn(LlmNode):
+    """One turn of the model: the tool calls that it wants, or its answer."""
+
+    roots: ClassVar[tuple[str, ...]] = (CONVERSATION,)
+
+    first_model: str | None = None
+    """The model that the step itself names, for the agent that it begins with; ``model``, a fallback's, outranks all."""
+
+    def slots(self) -> Iterator[Slot]:
+        """None: what is asked was filled in when the conversation began."""
+        return iter(())
+
+    def result_schema(self, services: Services) -> Schema:
+        """``{text, calls, value}``."""
+        return {"type": "object", "properties": {"text": {"type": "string"}, "calls": {"type": "array"}, "value": {}}}
+
+    async def run(self, call: StepCall) -> Outcome:
+        """One turn, tokens streamed on the way; one that was taken before is taken as it was."""
+        talk: Conversation = call.names[CONVERSATION]
+        who = self.profile(call.agents, talk.agent)
+        names = [] if talk.last else self.offers(call.services, who, talk)
+        functions = function_names(names)
+        asked = self._messages(who, talk, call)
+        described = [_described(name, tool, who, call.services) for name, tool in functions.items()]
+        answer, model = await self.answered(call, self.model or who.model, asked, who.output, described, turn=True)
+        value: dict[str, Json] = {"text": answer.text, "calls": []}
+        if answer.calls and talk.last:
+            raise Fault("invalid_output", "The model called a tool although none was offered any more", origin="model")
+        if answer.calls:
+            value["calls"] = [_wanted(each, functions, who, call.services) for each in answer.calls]
+        else:
+            value["value"] = answer.value if who.output is not None else answer.text
+        usage = {} if call.cached else answer.usage
+        return Outcome(value=value, usage=usage, cached=call.cached, model=model)
+
+    def profile(self, agents: Mapping[str, Any], name: str) -> Profile:
+        """Who takes a turn when it is that agent's."""
+        return profile(self.model_copy(update={"model": self.first_model}), agents, name)
+
+    def offers(self, services: Services, who: Profile, talk: Conversation) -> list[str]:
+        """The names of the tools that the model is offered: all that it may call, or those that suit, and a search."""
+        allowed = self.allowed(services, who)
+        handoffs = [f"{HANDOFF}{each.to}" for each in who.handoffs if each.when is None]
+        finder = getattr(services, "finder", None)
+        if len(allowed) <= MOST_TOOLS or finder is None:
+            return [*allowed, *handoffs]
+        suiting = finder.search(talk.told, _SUITING, among=allowed)
+        found = [name for name in talk.found(FIND) if name in allowed]
+        return [*dict.fromkeys([*suiting, *found]), FIND, *handoffs]
+
+    def allowed(self, services: Services, who: Profile) -> list[str]:
+        """The names of the tools that the agent may call."""
+        return [name for name in offered(who.tools, services.tools) if _callable(name, who, services)]
+
+    def _messages(self, who: Profile, talk: Conversation, call: StepCall) -> list[BaseMessage]:
+        from langchain_core.messages import HumanMessage
+
+        told = talk.messages(who.instructions, call.messages if self.history else ())
+        return [*told, HumanMessage(_ENOUGH)] if talk.last else told
+
+
+class ApproveCall(HumanNode):
+    """Ask a person whether a tool call that the model wants may be made, in the form that LangGraph's interfaces know."""
+
+    ask: str = ""
+
+    def slots(self) -> Iterator[Slot]:
+        """The call."""
+        yield Slot(pointer="/item", source="{{ item }}")
+
+    def question(self, call: StepCall) -> dict[str, Json]:
+        """What the person is shown: the tool, its arguments, and what may be decided."""
+        item = call.value("/item")
+        tool = call.services.tools.find(item["tool"])
+        action = {"name": item["tool"], "args": item["args"], "description": tool.description if tool else ""}
+        return {
+            "at": call.path,
+            "ask": f"The model wants to call {item['tool']}. May it?",
+            "form": self.form,
+            "show": {"tool": item["tool"], "args": item["args"]},
+            "action_requests": [action],
+            "review_configs": [{"action_name": item["tool"], "allowed_decisions": list(DECISIONS)}],
+        }
+
+
+def decision_form() -> Schema:
+    """What a person may say of a tool call: one decision, in our form or in that of LangGraph's interfaces."""
+    action = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "args": {"type": "object"}},
+        "required": ["args"],
+    }
+    decided = {
+        "type": "object",
+        "properties": {
+            "type": {"enum": list(DECISIONS)},
+            "message": {"type": "string"},
+            "args": {"type": "object"},
+            "edited_action": action,
+        },
+        "required": ["type"],
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "decision": {
+                "enum": list(DECISIONS),
+                "description": "approve: call it; edit: call it with args; reject: do not, and say why in message; "
+                "respond: do not, message is the result.",
+            },
+            "message": {"type": "string", "description": "What the model is told, with reject or respond."},
+            "args": {"type": "object", "description": "The arguments to call it with, with edit."},
+            "decisions": {"type": "array", "items": decided, "minItems": 1, "maxItems": 1},
+        },
+        "anyOf": [{"required": ["decision"]}, {"required": ["decisions"]}],
+        "additionalProperties": False,
+    }
+
+
+class AgentCall(CallingNode):
+    """Make one call that the model wants, or say why it is not made; its result is told to the model."""
+
+    type: Literal["tool"] = "tool"
+    tool: str = Field("", description="The tool, once it is known.")
+    turn: AgentTurn = Field(description="The turn that wants the call.")
+
+    def slots(self) -> Iterator[Slot]:
+        """The call, and what a person has decided of it."""
+        yield Slot(pointer="/item", source="{{ item }}")
+        yield Slot(pointer="/decision", source="{{ approve | default: null }}")
+
+    def bound(self, call: StepCall) -> AgentCall:
+        """This node with the tool that the model wants."""
+        item = call.names.get("item")
+        return self.model_copy(update={"tool": item["tool"]}) if isinstance(item, dict) else self
+
+    def effect_of(self, services: Services) -> Effect:
+        """The tool's; a call of nothing real has none."""
+        tool = services.tools.find(self.tool) if self.tool else None
+        if tool is not None:
+            return tool.effect
+        return "none" if self.tool.startswith((HANDOFF, FIND)) else "write"
+
+    async def run(self, call: StepCall) -> Outcome:
+        """What the call comes to.
+
+        Raises:
+            Fault: the model's arguments, a person's refusal, or the tool's own failure.
+        """
+        item, args = call.value("/item"), {}
+        if "error" in item:
+            raise Fault(item.get("class", "invalid_input"), item["error"], origin="model", stage="arguments")
+        args = item["args"]
+        if item["tool"].startswith(HANDOFF):
+            return Outcome(value={"handoff": item["tool"].removeprefix(HANDOFF)})
+        if item["tool"] == FIND:
+            return Outcome(value=self._found(str(args.get("query", "")), item["agent"], call))
+        if item["approval"] == "ask":
+            verdict = decided(call.value("/decision"))
+            if verdict["type"] == "respond":
+                return Outcome(value=verdict.get("message", ""))
+            if verdict["type"] == "reject":
+                told = f"A person refused the call: {verdict.get('message') or 'no reason given'}"
+                raise Fault("refused", told, origin="tool")
+            args = verdict["args"] if verdict["type"] == "edit" else args
+        return await self._made(call, item["tool"], args)
+
+    def _found(self, query: str, agent: str, call: StepCall) -> list[dict[str, Json]]:
+        """The tools that a search finds among those that the agent may call."""
+        finder, tools = getattr(call.services, "finder", None), call.services.tools
+        who = self.turn.profile(call.agents, agent)
+        among = self.turn.allowed(call.services, who)
+        names = finder.search(query, _SUITING, among=among) if finder is not None else []
+        return [{"name": name, "description": tool.description} for name in names if (tool := tools.find(name))]
+
+    async def _made(self, call: StepCall, name: str, args: dict[str, Json]) -> Outcome:
+        tool = call.services.tools.find(name)
+        if tool is None:
+            told = call.services.tools.problem(name) or f"There is no tool {name!r} any more"
+            raise Fault("invalid_input", told, origin="tool", stage="arguments")
+        check_args(tool, args)
+        value = await call.once(
+            target=name,
+            effect=tool.effect,
+            repeatable=tool.effect != "write" or tool.idempotent,
+            args=args,
+            do=lambda context: perform(tool, args, context),
+        )
+        return Outcome(value=value)
+
+
+def decided(answer: Json) -> dict[str, Json]:
+    """A person's decision, whichever of the two forms it came in: ``{type, message?, args?}``.
+
+    Raises:
+        Fault: ``refused``; nobody has decided.
+    """
+    if not isinstance(answer, dict):
+        raise Fault("refused", "Nobody has allowed the call", origin="tool")
+    if (several := answer.get("decisions")) is not None:
+        one = dict(several[0])
+        edited = one.pop("edited_action", None)
+        answer = {**one, **({"args": edited["args"]} if edited else {})}
+    else:
+        answer = {**answer, "type": answer.get("decision")}
+    verdict: dict[str, Json] = answer
+    if verdict["type"] == "edit" and not isinstance(verdict.get("args"), dict):
+        raise Fault("refused", "The call was to be edited, and no arguments were given", origin="tool")
+    return verdict
+
+
+def _callable(name: str, who: Profile, services: Services) -> bool:
+    tool = services.tools.find(name)
+    return tool is not None and approval(tool, who.approve) != "deny"
+
+
+def _described(function: str, name: str, who: Profile, services: Services) -> dict[str, Json]:
+    """A tool as models are told of it."""
+    if name == FIND:
+        text = "Find further tools by what they do. Those that are found can be called from the next turn on."
+        query = {"type": "string", "description": "What the tool should do."}
+        return _function(function, text, {"type": "object", "properties": {"query": query}, "required": ["query"]})
+    if name.startswith(HANDOFF):
+        handoff = next(each for each in who.handoffs if each.to == name.removeprefix(HANDOFF))
+        text = handoff.description or f"Hand the whole task over to the agent {handoff.to}; it answers instead of you."
+        message = {
+            "type": "string",
+            "description": "Everything that it needs to know; it has not read this conversation.",
+        }
+        return _function(
+            function, text, {"type": "object", "properties": {"message": message}, "required": ["message"]}
+        )
+    tool = services.tools.find(name)
+    return _function(function, tool.description, tool.args_schema) if tool else _function(function, "", {})
+
+
+def _function(name: str, description: str, parameters: Schema) -> dict[str, Json]:
+    whole = {"type": "object", "properties": {}, **parameters}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": whole}}
+
+
+def _wanted(raw: dict[str, Json], functions: Mapping[str, str], who: Profile, services: Services) -> dict[str, Json]:
+    """A call that the model wants, with what becomes of it by its policy, or why it cannot be made."""
+    name = functions.get(raw["name"], "")
+    call = {"id": raw["id"], "function": raw["name"], "tool": name or raw["name"], "agent": who.name}
+    call["args"] = raw.get("args") or {}
+    if not name:
+        return {**call, "approval": "deny", "error": _unknown(raw["name"], functions)}
+    if "error" in raw:
+        return {**call, "approval": "deny", "error": raw["error"]}
+    tool: Tool | None = services.tools.find(name)
+    return {**call, "approval": approval(tool, who.approve) if tool is not None else "allow"}
+
+
+def _unknown(name: str, functions: Mapping[str, str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, functions, 1)
+    meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(functions) or 'none'}"
+    return f"There is no tool {name!r} for you; {meant}"
+
+
+def handoff_of(who: Profile, to: str) -> Handoff | None:
+    """The agent's hand-over to ``to``."""
+    return next((each for each in who.handoffs if each.to == to), None)
