@@ -116,6 +116,7 @@ class ApproveCall(HumanNode):
         tool = call.services.tools.find(item["tool"])
         action = {"name": item["tool"], "args": item["args"], "description": tool.description if tool else ""}
         return {
+            "kind": "approval",
             "at": call.path,
             "ask": f"The model wants to call {item['tool']}. May it?",
             "form": self.form,
@@ -152,8 +153,8 @@ def decision_form() -> Schema:
             },
             "message": {"type": "string", "description": "What the model is told, with reject or respond."},
             "args": {"type": "object", "description": "The arguments to call it with, with edit."},
-            "decisions": {"type": "array", "items": decided, "minItems": 1, "maxItems": 1},
         },
+        "patternProperties": {"^decisions$": {"type": "array", "items": decided, "minItems": 1, "maxItems": 1}},
         "anyOf": [{"required": ["decision"]}, {"required": ["decisions"]}],
         "additionalProperties": False,
     }

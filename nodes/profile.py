@@ -86,7 +86,7 @@ def profile(node: Any, agents: Mapping[str, Agent], name: str) -> Profile:
         instructions=agent.instructions,
         tools=tuple(dict.fromkeys([*(node.tools if first else ()), *agent.tools])),
         approve={**node.approve, **{key: each for key, each in agent.approve.items() if key not in node.approve}},
-        output=agent.output or node.output,
+        output=agent.output or node.output or None,
         handoffs=tuple(agent.handoffs) if node.handoffs else (),
     )
 

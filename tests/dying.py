@@ -18,7 +18,12 @@ from state.services import CallContext
 from tests.conftest import Stage, answer
 from tests.test_random_graphs import Died, DyingSaver
 
-SAID = {"human": {"answer": "yes"}, "in_doubt": {"resolution": "retry"}}
+SAID = {
+    "human": {"answer": "yes"},
+    "in_doubt": {"resolution": "retry"},
+    "approval": {"decision": "approve"},
+    "elicitation": {"color": "red"},
+}
 """What people answer, by the kind of question; what the death of a process cuts off here has not taken place."""
 
 
@@ -87,7 +92,9 @@ def ending(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def at_every_write(spec: Any, library: Mapping[str, Any] | None = None, *, alike: bool = True) -> int:
+def at_every_write(
+    spec: Any, library: Mapping[str, Any] | None = None, *, alike: bool = True, ledger: Callable[[], Ledger] = Ledger
+) -> int:
     """Let a run die at each of its writes in turn; how often it died.
 
     Each run ends as the one that does not die does, and no call that has ended is made again. ``alike`` false leaves the
@@ -95,7 +102,7 @@ def at_every_write(spec: Any, library: Mapping[str, Any] | None = None, *, alike
     """
 
     def staged() -> Ledger:
-        stage = Ledger()
+        stage = ledger()
         stage.library = dict(library or {})
         return stage
 

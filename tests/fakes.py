@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,6 +79,17 @@ class ScriptedModel(BaseChatModel):
 
     answers: list[Any] = Field(default_factory=list)
     _asked: list[list[BaseMessage]] = PrivateAttr(default_factory=list)
+    _offered: list[list[str]] = PrivateAttr(default_factory=list)
+
+    @property
+    def offered(self) -> list[list[str]]:
+        """The names of the functions that it was offered, each time some were."""
+        return self._offered
+
+    def bind_tools(self, tools: Any, **_: Any) -> Any:
+        """Note what is offered."""
+        self._offered.append([each["function"]["name"] for each in tools])
+        return self.bind(tools=tools)
 
     @property
     def asked(self) -> list[list[BaseMessage]]:
@@ -88,14 +100,14 @@ class ScriptedModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "scripted"
 
-    def _next(self, messages: list[BaseMessage]) -> str:
+    def _next(self, messages: list[BaseMessage]) -> Any:
         self._asked.append(messages)
         if not self.answers:
             raise AssertionError(f"the model was asked once more than foreseen: {messages[-1].text!r}")
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
-        return str(answer)
+        return answer if isinstance(answer, dict) else str(answer)
 
     def _generate(
         self,
@@ -116,10 +128,36 @@ class ScriptedModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         text = self._next(messages)
+        if isinstance(text, dict):
+            for chunk in _calling(text):
+                yield chunk
+            return
         half = len(text) // 2
         yield ChatGenerationChunk(message=AIMessageChunk(content=text[:half]))
         about = {"finish_reason": "stop", "model_name": "scripted"}
         yield ChatGenerationChunk(message=AIMessageChunk(content=text[half:], response_metadata=about))
+
+
+def calls(*wanted: tuple[str, Any], text: str = "", tokens: int = 0) -> dict[str, Any]:
+    """An answer of a scripted model that calls functions: pairs of name and arguments, a text being sent as it is."""
+    return {"calls": wanted, "text": text, "tokens": tokens}
+
+
+def _calling(answer: dict[str, Any]) -> Iterator[ChatGenerationChunk]:
+    """The chunks of an answer that calls functions, the arguments of each in two pieces."""
+    yield ChatGenerationChunk(message=AIMessageChunk(content=answer["text"]))
+    for index, (name, args) in enumerate(answer["calls"]):
+        text = args if isinstance(args, str) else json.dumps(args)
+        for piece in (
+            {"name": name, "args": text[:2], "id": f"call-{index}"},
+            {"name": None, "args": text[2:], "id": None},
+        ):
+            part: Any = {**piece, "index": index, "type": "tool_call_chunk"}
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[part]))
+    used: Any = {"input_tokens": answer["tokens"], "output_tokens": 0, "total_tokens": answer["tokens"]}
+    about = {"finish_reason": "tool_calls", "model_name": "scripted"}
+    last = AIMessageChunk(content="", response_metadata=about, usage_metadata=used if answer["tokens"] else None)
+    yield ChatGenerationChunk(message=last)
 
 
 @dataclass(slots=True)

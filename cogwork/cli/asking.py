@@ -20,6 +20,7 @@ LEFT_OUT: Final = object()
 """Stands for a field that the person has left out."""
 _INVITATIONS: Final = {
     "budget": "The run rests. Raise the limit and go on with:",
+    "approval": "The run rests. Say whether the tool may be called and go on with:",
     "in_doubt": "The run rests. Find out what happened, say it and go on with:",
 }
 

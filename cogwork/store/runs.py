@@ -161,7 +161,8 @@ def _reason(run: Mapping[str, Json], status: RunStatus, questions: tuple[dict[st
     """Why the run rests, by its record or else by what it asks; or why it failed."""
     if status == "paused":
         kinds = [str(question.get("kind") or "human") for question in questions]
-        return str(run.get("reason") or (kinds[0] if kinds else "requested"))
+        first = "human" if kinds and kinds[0] in ("approval", "elicitation") else kinds[0] if kinds else "requested"
+        return str(run.get("reason") or first)
     return str(run.get("reason") or "") if status in ("failed", "cancelled") else ""
 
 

@@ -60,10 +60,10 @@ def reachable(start: str, agents: Mapping[str, Agent]) -> list[str]:
     """The agent and all that may take over from it, directly or not."""
     found, waiting = dict.fromkeys([start]), [start]
     while waiting:
-        for handoff in agents[waiting.pop()].handoffs if waiting[-1] in agents else ():
-            if handoff.to not in found:
-                found[handoff.to] = None
-                waiting.append(handoff.to)
+        agent = agents.get(waiting.pop())
+        fresh = [each.to for each in agent.handoffs if each.to not in found] if agent is not None else []
+        found.update(dict.fromkeys(fresh))
+        waiting += fresh
     return list(found)
 
 

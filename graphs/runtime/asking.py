@@ -16,7 +16,7 @@ from graphs.analysis.plan import PlannedStep
 from graphs.runtime.batch import Batch
 from graphs.runtime.ends import cancel, finish, settle_failure, settle_outcome, settle_skip
 from graphs.runtime.frames import Instance, Record
-from graphs.runtime.questions import BUDGET
+from graphs.runtime.questions import BUDGET, PERSONAL
 from graphs.runtime.race import lost_around, lost_to
 from graphs.runtime.recording import Recording
 from graphs.runtime.scheduler import Scheduler
@@ -59,7 +59,8 @@ async def _resting(
             await scheduler.attend(path, lambda: bool(scheduler.pending) or scheduler.quiet)
         return again
     if scheduler.about.get("status") != "paused":
-        batch.run(**scheduler.moved("paused", reason=question.get("kind", "human")))
+        kind = question.get("kind", "human")
+        batch.run(**scheduler.moved("paused", reason="human" if kind in PERSONAL else kind))
         batch.sends.append(Send(planned.id, {"ask": path}))
         return batch.command()
     return None

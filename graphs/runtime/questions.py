@@ -20,6 +20,8 @@ from state.values import Json, Schema
 
 BUDGET: Final = "run"
 """The path of the question for a higher limit; no step may bear that name."""
+PERSONAL: Final = frozenset({"human", "approval", "elicitation"})
+"""The kinds of questions to a person that the workflow foresees: its own, an agent's and a tool's."""
 _RESOLUTION: Final[dict[str, Json]] = {
     "enum": ["done", "not_done", "retry"],
     "description": "done: it took place; not_done: it did not, the call has failed; retry: call it again.",

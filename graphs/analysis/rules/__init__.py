@@ -21,6 +21,7 @@ from graphs.analysis.rules.schemas import schemas
 from graphs.analysis.rules.secrets import secrets
 from graphs.analysis.rules.spec_tests import spec_tests
 from graphs.analysis.rules.support import support
+from graphs.analysis.rules.talking import talking
 from graphs.analysis.rules.undoing import undoing
 from graphs.analysis.rules.usage import usage
 from state.problems import Problem
@@ -42,6 +43,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
     budgets,
     lists,
     effects,
+    talking,
 )
 """Rules that look at one place at a time."""
 TYPED: Final[tuple[Rule, ...]] = (mismatch, arguments.types, fallbacks.results, groups.order)

@@ -76,6 +76,7 @@ _MEANING: Final = {
     "cached_write": "a step that writes has a cache",
     "declared_effect": "a step declares less of an effect than the tool says of itself (warning)",
     "fallback_type": "what a fallback gives surely does not fit what the step promises",
+    "handoff_circle": "agents hand over in a circle",
     "join_without_parents": "a join stands on a step that waits for nobody (warning)",
     "maybe_skipped": "a reference to a step that may be skipped, where nothing takes care of that",
     "maybe_unfinished": "a reference to a step that may still be at work",
