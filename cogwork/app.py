@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cogwork.agents import Agents
 from cogwork.models.chat import ChatModels, Provider
 from cogwork.settings import CATALOG, Settings
 from cogwork.tools.builtin import builtin_tools
 from cogwork.tools.function import FunctionTool
 from cogwork.tools.toolbox import Toolbox
 from graphs.analysis.check import check
+from graphs.language.agents import with_agents
 from graphs.language.load import Workflow, load
 from graphs.language.spec import WorkflowSpec
 from prompts.library import SHIPPED, PromptLibrary
@@ -64,6 +66,11 @@ class App:
     def _prompts(self) -> PromptLibrary:
         return PromptLibrary([SHIPPED, *self.settings.prompts])
 
+    @cached_property
+    def agents(self) -> Agents:
+        """The agents and hand-overs that are registered, for workflows that name them."""
+        return Agents(self.settings.state_dir, self.settings.agents)
+
     # -- workflows -----------------------------------------------------------------------------------------
 
     @property
@@ -90,6 +97,9 @@ class App:
         Raises:
             SpecError: it is not there, or cannot be loaded; holds every problem.
         """
+        return with_agents(self._loaded(source), self.agents.find)
+
+    def _loaded(self, source: Source) -> Workflow:
         if isinstance(source, Workflow):
             return source
         if isinstance(source, str) and "\n" not in source and not source.endswith(SUFFIXES):
@@ -113,7 +123,7 @@ class App:
             path: Path | None = base / name
         else:
             path = self.find(name)
-        return load(path) if path is not None and path.is_file() else None
+        return with_agents(load(path), self.agents.find) if path is not None and path.is_file() else None
 
     def check(self, source: Source) -> list[Problem]:
         """Every problem of a workflow, also those that keep it from loading."""

@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     workflows: list[Path] = Field(
         default_factory=lambda: [Path("workflows")], description="Folders of workflows, searched before the catalog."
     )
+    agents: list[Path] = Field(
+        default_factory=lambda: [Path("agents")], description="Folders of agents, a YAML or JSON file each."
+    )
     prompts: list[Path] = Field(default_factory=list, description="Folders of prompts that replace the built-in ones.")
     roots: list[Path] = Field(default_factory=lambda: [Path(".")], description="Folders that tools may read.")
     write_roots: list[Path] = Field(

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from nodes.answers import SHOWN, Answer, OnToken, Pieces, added, no_constant
 from nodes.model_faults import fault_of
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable, RunnableConfig
 
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+
+
+SCHEMA: Final = "schema"
+"""The key under which a message that tells a schema in words has it as data, for models that are none."""
 
 
 async def ask(
@@ -116,7 +120,8 @@ def _instruction(schema: Schema, *, and_tools: bool = False) -> BaseMessage:
 
     text = json.dumps(schema, ensure_ascii=False)
     when = "Once you need no more tools, answer" if and_tools else "Answer"
-    return HumanMessage(f"{when} with one JSON value and nothing else. It must fit this JSON Schema:\n{text}")
+    told = f"{when} with one JSON value and nothing else. It must fit this JSON Schema:\n{text}"
+    return HumanMessage(told, additional_kwargs={SCHEMA: schema})
 
 
 def _objection(answer: str, found: Sequence[str]) -> list[BaseMessage]:

@@ -20,6 +20,7 @@ from cogwork.models.answers import Answers
 from cogwork.models.coding import code, wants_code
 from cogwork.models.filling import fill
 from cogwork.models.material import read
+from nodes.structured import SCHEMA
 from state.values import Json, Schema
 
 NAMES: Final = ("offline", "offline:extract")
@@ -100,6 +101,8 @@ class OfflineModel(BaseChatModel):
     def _said(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> tuple[str, str]:
         """The answer's text and why it ends; a value by schema is never cut."""
         schema = _schema(kwargs.get("response_format"))
+        if schema is None:
+            schema = next((m.additional_kwargs[SCHEMA] for m in messages if SCHEMA in m.additional_kwargs), None)
         if schema is not None:
             return json.dumps(fill(schema, read(messages)), ensure_ascii=False), "stop"
         text = _free(messages)

@@ -36,7 +36,7 @@ def branches(plan: Plan) -> list[Branch]:
     found: dict[Branch, None] = {}
     for step in plan.steps.values():
         found[Branch(step.id)] = None
-        found |= dict.fromkeys(Branch(step.id, way) for way in _ways(step))
+        found |= dict.fromkeys(Branch(step.id, way) for way in _ways(step) if not plan.scopes[step.scope].made)
     return list(found)
 
 

@@ -154,7 +154,7 @@ class _Following:
         step = self.plan.steps[step_id]
         if not self._new(step_id, path, use):
             return
-        if step.kind in ("llm", "tool", "human"):
+        if step.kind in ("llm", "tool", "human", "agent"):
             self.found.of(step_id).at(path).take(use)
             self._sources.add(step_id)
             for standin in step.standins:

@@ -14,6 +14,7 @@ from langchain_core.outputs import ChatResult
 from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.calling import STEP_METADATA
+from nodes.structured import SCHEMA
 from state.services import CallContext, Effect, Services, Tool
 from state.values import Json, Schema
 
@@ -38,6 +39,8 @@ class Asked:
     attempt: int = 1
     key: str = ""
     max_tokens: int | None = None
+    offers: tuple[Mapping[str, Json], ...] = ()
+    """The functions that the model may call, as it is told of them."""
 
 
 class World(Protocol):
@@ -142,6 +145,10 @@ class MockModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "simulated"
 
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        """The model with tools that it may call."""
+        return self.bind(tools=tools, **kwargs)
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -161,17 +168,24 @@ class MockModel(BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """The answer in one piece; which step asks stands in the config, which models are not told further in."""
         wanted = kwargs.get("response_format") or {}
-        prompt = "\n\n".join(str(message.text) for message in self._convert_input(input).to_messages())
+        messages = self._convert_input(input).to_messages()
+        prompt = "\n\n".join(str(message.text) for message in messages)
+        in_words = next((m.additional_kwargs[SCHEMA] for m in messages if SCHEMA in m.additional_kwargs), None)
         asked = Asked(
             path=str(((config or {}).get("metadata") or {}).get(STEP_METADATA, "")),
             kind="llm",
             name=self.name,
             given=prompt,
-            schema=wanted.get("json_schema", {}).get("schema") or {"type": "string"},
+            schema=wanted.get("json_schema", {}).get("schema") or in_words or {"type": "string"},
             max_tokens=self.max_tokens,
+            offers=tuple(each["function"] for each in kwargs.get("tools") or ()),
         )
         value = await self.front.result(asked)
-        text = value if not wanted and isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if isinstance(value, CallsMade):
+            yield _calling(value, self.name)
+            return
+        plain = not wanted and in_words is None and isinstance(value, str)
+        text = value if plain else json.dumps(value, ensure_ascii=False)
         told, said = tokens_of(prompt), tokens_of(text)
         yield AIMessageChunk(
             content=text,
@@ -179,6 +193,22 @@ class MockModel(BaseChatModel):
             usage_metadata={"input_tokens": told, "output_tokens": said, "total_tokens": told + said},
             chunk_position="last",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CallsMade:
+    """Instead of an answer: the functions that a simulated model calls, by name, with their arguments."""
+
+    calls: tuple[tuple[str, Json], ...]
+
+
+def _calling(made: CallsMade, name: str) -> AIMessageChunk:
+    pieces: list[Any] = [
+        {"type": "tool_call_chunk", "index": index, "id": f"call-{index}", "name": function, "args": json.dumps(args)}
+        for index, (function, args) in enumerate(made.calls)
+    ]
+    about = {"finish_reason": "tool_calls", "model_name": name}
+    return AIMessageChunk(content="", tool_call_chunks=pieces, response_metadata=about, chunk_position="last")
 
 
 @dataclass(slots=True)

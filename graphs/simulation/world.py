@@ -7,16 +7,18 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from graphs.analysis.plan import Plan, PlannedStep
+from graphs.analysis.talks import TURN
 from graphs.simulation.choices import Choices
 from graphs.simulation.demand import Demand, Use
 from graphs.simulation.influence import Influence
 from graphs.simulation.making import Making
-from graphs.simulation.mocks import Asked, tokens_of
+from graphs.simulation.mocks import Asked, CallsMade, tokens_of
 from graphs.simulation.script import Given, Script
 from nodes.base import CallingNode, Retry
+from nodes.conversation import function_names
 from state.errors import FAULT_CLASSES, Fault
 from state.schemas import faults as misfits
 from state.services import Services
@@ -26,6 +28,8 @@ Faults: TypeAlias = Literal["handled", "all", "none"]
 """Which failures are tried: those that the workflow provides for, that of every call, or none."""
 INDEX: Final = re.compile(r"\[\d+\]")
 _AFTER: Final = ("stage", "undo")
+MOST_OFFERS: Final = 3
+"""How many of the tools that a model is offered it is simulated to call."""
 SLOW: Final = 1.0
 """Seconds that the slow one of a race takes."""
 
@@ -91,6 +95,16 @@ class Setting:
         return list(dict.fromkeys([usual, *named]))
 
 
+def calls_in(value: Json, offers: tuple[Mapping[str, Json], ...]) -> Any:
+    """What a written answer means where functions are offered: ``{calls: [{tool, args}]}`` are calls, all else is the answer."""
+    if not offers or not isinstance(value, dict) or set(value) != {"calls"} or not isinstance(value["calls"], list):
+        return value
+    names = {
+        name: function for function, name in function_names([str(each.get("tool")) for each in value["calls"]]).items()
+    }
+    return CallsMade(tuple((names[str(each.get("tool"))], each.get("args") or {}) for each in value["calls"]))
+
+
 def _retried(retry: Retry) -> str:
     """A class that the policy tries again."""
     named = [name for name in retry.on if name != "transient"]
@@ -117,18 +131,31 @@ class SimulatedWorld:
             Fault: the call fails.
         """
         step = self.setting.step(asked.path)
-        given = self.script.call(asked.path, step.id if step else asked.path)
+        given = self._said_of(asked.path, step)
         number = asked.key.rpartition(":")[2] if asked.key else asked.name
         key = f"{asked.path}#{number}" if number not in ("0", "default") else asked.path
         self._attempts[key] += 1
         try:
             value = self._written(given, asked) if given is not None else await self._chosen(asked, step, key)
+            value = calls_in(value, asked.offers) if given is not None else value
         except Fault as fault:
             self._note(asked, step, fault=fault.fault_class, scripted=given is not None)
             raise
         text = value if isinstance(value, str) else str(value)
         self._note(asked, step, tokens_out=tokens_of(text), scripted=given is not None)
         return value
+
+    def _said_of(self, path: str, step: PlannedStep | None) -> Given | None:
+        """What is written for a call; a turn of an agent of which nothing is written gives what is written for the agent."""
+        given = self.script.call(path, step.id if step else path)
+        holder = self._holder(step)
+        return given if given is not None or holder is None else self.script.call(path.rpartition("[")[0], holder.id)
+
+    def _holder(self, step: PlannedStep | None) -> PlannedStep | None:
+        """The step of the agent whose turn the step is; None where it is none."""
+        if step is None or step.name != TURN or self.setting.plan.scopes[step.scope].kind != "agent":
+            return None
+        return self.setting.plan.steps[step.scope]
 
     def _note(
         self, asked: Asked, step: PlannedStep | None, *, fault: str = "", tokens_out: int = 0, scripted: bool = False
@@ -151,7 +178,19 @@ class SimulatedWorld:
         if step is not None and step.id in self.setting.racing:
             await self._race(step, key)
         self._fail(asked, step, key)
-        return self._value(asked, step, key)
+        return self._called(asked, key) or self._value(asked, step, key)
+
+    def _called(self, asked: Asked, key: str) -> CallsMade | None:
+        """The function that a simulated model calls in its first turn; None where it answers at once."""
+        if not asked.offers or not asked.path.endswith(f"[0].{TURN}"):
+            return None
+        offers = asked.offers[:MOST_OFFERS]
+        labels = ["answers", *(f"calls {offer['name']}" for offer in offers)]
+        chosen = self.choices.pick(f"{key}>", [None, *offers], labels)
+        if chosen is None:
+            return None
+        args = Making(chosen["parameters"], self.choices, f"{key}>{chosen['name']}").value(Demand())
+        return CallsMade(((str(chosen["name"]), args),))
 
     async def _race(self, step: PlannedStep, key: str) -> None:
         if self.choices.pick(f"{key}~", [False, True], ["fast", "slow"]):
@@ -185,6 +224,7 @@ class SimulatedWorld:
 
     def _value(self, asked: Asked, step: PlannedStep | None, key: str) -> Json:
         schema, demand = asked.schema, Demand()
+        step = self._holder(step) or step
         if step is not None and not asked.key.endswith(":undo"):
             demand = self.setting.influence.values.get(step.id, demand)
             declared = getattr(step.node, "output", None)
@@ -215,7 +255,7 @@ class SimulatedWorld:
 
     def _answered(self, path: str, kind: str, question: Mapping[str, Json]) -> Given | None:
         step = self.setting.step(path)
-        if kind == "human":
+        if kind in ("human", "approval"):
             given = self.script.answer(path, step.id if step else path)
             if given is not None or self.script.silent:
                 return given
@@ -227,5 +267,5 @@ class SimulatedWorld:
         demand = self.setting.influence.values.get(step.id if step else "", Demand())
         if kind != "human":
             demand = Demand()
-            demand.at(("resolution",)).take(Use(decisive=True))
+            demand.at(("decision" if kind == "approval" else "resolution",)).take(Use(decisive=True))
         return Given(value=Making(question["form"], self.choices, key).value(demand))

@@ -7,9 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from graphs.analysis.plan import PlannedStep
 from graphs.analysis.rules.subject import Subject
 from graphs.language.source import escaped
 from graphs.language.spec import TestCase
+from nodes.agent import AgentCall, AgentTurn
+from nodes.base import Node
 from nodes.expression import ExpressionError, compile_condition
 from state.errors import FAULT_CLASSES
 from state.problems import Problem
@@ -26,7 +29,7 @@ def spec_tests(subject: Subject) -> Iterator[Problem]:
         at = f"/tests/{escaped(name)}"
         yield from _input(subject, case, f"{at}/input")
         for step, entry in case.mocks.items():
-            yield from _standing_in(subject, ("llm", "tool"), step, entry, f"{at}/mocks/{escaped(step)}")
+            yield from _standing_in(subject, ("llm", "tool", "agent"), step, entry, f"{at}/mocks/{escaped(step)}")
         for step, entry in case.answers.items():
             yield from _standing_in(subject, ("human",), step, entry, f"{at}/answers/{escaped(step)}")
         yield from _expected(subject, case, f"{at}/expect")
@@ -55,10 +58,19 @@ def _standing_in(subject: Subject, kinds: tuple[str, ...], step: str, entry: Jso
         )
         yield subject.problem(0, "unknown_test_step", message, at, hint)
         return
-    schema = planned.node.result_schema(subject.services) if planned.node is not None else {}
+    schema = _given_by(subject, planned)
     several = isinstance(entry, list)
     for index, each in enumerate(entry if several else [entry]):
         yield from _entry(subject, schema, each, f"{at}/{index}" if several else at)
+
+
+def _given_by(subject: Subject, planned: PlannedStep) -> Schema:
+    """What may stand for a step; a turn gives calls or an answer of any kind."""
+    if planned.kind == "agent" and isinstance(planned.step, Node):
+        return planned.step.result_schema(subject.services)
+    if planned.node is None or isinstance(planned.node, AgentTurn | AgentCall):
+        return {}
+    return planned.node.result_schema(subject.services)
 
 
 def _entry(subject: Subject, schema: Schema, entry: Json, at: str) -> Iterator[Problem]:

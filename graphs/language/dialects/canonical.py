@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from graphs.language.dialects.draft import Draft, under
 from graphs.language.spec import (
+    Agent,
     ForEach,
     HumanNode,
     LlmNode,
@@ -32,6 +33,7 @@ SCHEMA_FIELDS: Final[Mapping[type[BaseModel], str]] = {
     ToolNode: "output",
     TransformNode: "output",
     HumanNode: "form",
+    Agent: "output",
 }
 PROPERTY_TYPES: Final = ("string", "number", "integer", "boolean", "array", "object", "null")
 _TEXTS: Final = frozenset({"title", "description", "pattern", "format", "$ref", "$comment", "contentEncoding"})
@@ -44,6 +46,8 @@ def write_out(draft: Draft) -> None:
     value = dict(draft.value)
     _write_out_schema(WorkflowSpec, value, "", draft)
     value = _with_steps(value, "", draft)
+    if isinstance(value.get("agents"), Mapping):
+        value["agents"] = {name: _agent(raw, under("", "agents", name), draft) for name, raw in value["agents"].items()}
     for block in ("on_failure", "finally"):
         if isinstance(value.get(block), Mapping):
             value[block] = _with_steps(dict(value[block]), f"/{block}", draft)
@@ -65,6 +69,14 @@ def _with_steps(value: dict[str, Json], pointer: str, draft: Draft) -> dict[str,
     if isinstance(nodes, Mapping):
         value["nodes"] = {name: _step(raw, under(pointer, "nodes", name), draft) for name, raw in nodes.items()}
     return value
+
+
+def _agent(raw: Json, pointer: str, draft: Draft) -> Json:
+    if not isinstance(raw, Mapping):
+        return raw
+    agent = dict(raw)
+    _write_out_schema(Agent, agent, pointer, draft)
+    return agent
 
 
 def _step(raw: Json, pointer: str, draft: Draft) -> Json:
