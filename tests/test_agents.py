@@ -337,3 +337,69 @@ async def test_an_agents_own_answer_that_is_not_what_the_step_promises_is_a_fail
     with pytest.raises(WorkflowFailed, match="does not fit what the step promises") as failed:
         await desk.run()
     assert failed.value.error["class"] == "invalid_output"
+
+
+# -- what people see, simulations and tests --------------------------------------------------------------------
+
+
+async def test_the_record_of_a_call_and_its_event_name_the_tool_that_the_model_chose() -> None:
+    desk = Desk(calls(("kb_look", {"n": 1})), "done")
+    events = [event async for event in desk.graph().aevents({}, THREAD)]
+    [started] = [event for event in events if event.kind == "step.started" and event.step.endswith(".call")]
+    assert started.data["tool"] == "kb.look"
+    state = (await desk.graph().aget_state(THREAD)).values
+    assert state["nodes"]["x[0].calls[0].call"]["tool"] == "kb.look"
+
+
+async def test_the_command_line_shows_each_turn_and_each_tool_on_a_line() -> None:
+    from cogwork.cli.views import described, progress_of
+
+    desk = Desk(calls(("kb_look", {"n": 1}), ("kb_look", {"n": "x"})), "done")
+    progress = progress_of(desk.graph(), {})
+    async for event in desk.graph().aevents({}, THREAD):
+        progress.see(event, 0.0)
+    shown = [
+        "".join(part if isinstance(part, str) else part[0] for part in described(line, 0.0))
+        for line in progress.lines.values()
+    ]
+    bare = [line.split("  0.")[0].split("  The arg")[0] for line in shown]
+    assert bare == ["✓ x", "  ✓ turn 1", "    ✓ kb.look", "    ✗ kb.look", "  ✓ turn 2"]
+
+
+TESTED = """
+cogwork: v1
+name: tested
+nodes:
+  x:
+    type: llm
+    prompt: Look into the file.
+    tools: [text.read, text.write]
+    output: {size: integer}
+  big: {type: condition, cases: [{if: x.size > 10, then: tell}]}
+  tell: {type: transform, set: big}
+tests:
+  at_once: {mocks: {x: {size: 20}}, expect: {output: big}}
+  with_a_call:
+    mocks:
+      x.turn: [{calls: [{tool: text.read, args: {path: a.txt}}, {tool: text.write, args: {path: b, content: c}}]}, {size: 11}]
+      x.calls.call: ["text", "path"]
+    answers: {x.calls.approve: {decision: approve}}
+    expect: {output: big}
+output: "{{ tell? | default: null }}"
+"""
+
+
+def test_the_tests_of_a_spec_stand_in_for_an_agent_for_its_turns_and_for_its_calls() -> None:
+    import cogwork
+
+    results = cogwork.run_tests(TESTED.replace("tell? |", "tell |"))
+    assert [(each.name, each.passed) for each in results] == [("at_once", True), ("with_a_call", True)]
+
+
+def test_a_simulation_lets_the_model_answer_at_once_and_call_its_tools_and_reaches_both_branches() -> None:
+    import cogwork
+
+    report = cogwork.simulate(TESTED.replace("tell? |", "tell |"))
+    assert report.gaps == ()
+    assert {end.status for end in report.ends} == {"completed"}
+    assert any("x[0].calls[0].call" in end.path for end in report.ends)

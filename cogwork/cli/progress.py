@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -13,6 +14,8 @@ from state.values import Json
 StepState: TypeAlias = Literal["pending", "running", "waiting", "done", "skipped", "failed", "cancelled", "undone"]
 STAGES: Final = frozenset({"on_failure", "undo", "finally"})
 """The steps that hold what follows a workflow's own steps."""
+_PART: Final = re.compile(r".*?\[(?P<turn>\d+)\]\.(?:turn|calls\[(?P<call>\d+)\]\.(?:call|approve))")
+"""The path of a turn, of a call, or of the question whether it may be made."""
 TAIL: Final = 400
 """How much of a streamed text is kept for showing."""
 _STATES: Final[Mapping[str, StepState]] = {
@@ -51,9 +54,18 @@ class Line:
 
 
 class Progress:
-    """The lines of a run; ``before`` holds the records of an earlier stretch, ``names`` the workflow's own steps in order."""
+    """The lines of a run; ``before`` holds the records of an earlier stretch, ``names`` the workflow's own steps in order.
 
-    def __init__(self, names: Mapping[str, bool], before: Mapping[str, Mapping[str, Json]]) -> None:
+    Of those among ``talks``, which work with tools, each turn and each call has a line of its own.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[str, bool],
+        before: Mapping[str, Mapping[str, Json]],
+        talks: Collection[str] = (),
+    ) -> None:
+        self.talks = frozenset(talks)
         self.lines: dict[str, Line] = {}
         self.earlier = 0
         self.said = ""
@@ -100,7 +112,12 @@ class Progress:
 
     def _step(self, event: Event, now: float) -> None:
         holder = self._holder(event.step)
-        if holder is not None:
+        if self.talks_at(event.step):
+            part = _PART.fullmatch(event.step)
+            if part is None or (event.step.endswith(".approve") and event.kind != "step.waiting"):
+                return
+            self.lines.setdefault(event.step, _part_line(part, event))
+        elif holder is not None:
             self._inside(holder, event)
             if _STATES[event.kind] != "waiting":
                 return
@@ -112,8 +129,14 @@ class Progress:
             line.since = now
         line.state = _STATES[event.kind]
         _TAKE.get(event.kind, _nothing)(line, event.data)
+        line.loop = line.loop and event.step not in self.talks
         if line.state not in ("running", "waiting"):
             line.tail = ""
+
+    def talks_at(self, path: str) -> bool:
+        """Whether the path lies inside a step that works with tools."""
+        head, inside, _ = path.partition("[")
+        return bool(inside) and head in self.talks
 
     def _holder(self, path: str) -> Line | None:
         """The line of the loop that a path lies in."""
@@ -133,6 +156,13 @@ class Progress:
             line.tail = (line.tail + str(event.data.get("text", "")))[-TAIL:]
         else:
             line.inner.pop(name, None)
+
+
+def _part_line(part: re.Match[str], event: Event) -> Line:
+    """The line of a turn, of a call by the name of its tool, or of the question whether it may be made."""
+    if part["call"] is None:
+        return Line(name=f"turn {int(part['turn']) + 1}", depth=1)
+    return Line(name=str(event.data.get("tool") or (event.data.get("show") or {}).get("tool") or "call"), depth=2)
 
 
 def _nothing(line: Line, data: Mapping[str, Any]) -> None:

@@ -48,7 +48,8 @@ def brief_error(error: Any) -> str:
 
 def remarks(record: Mapping[str, Any]) -> list[str]:
     """What is worth knowing of a step besides its state: attempts, what served in its stead, where its value is from."""
-    told = [f"{record['attempts']} attempts"] if (record.get("attempts") or 1) > 1 else []
+    told = [str(record["tool"])] if record.get("tool") else []
+    told += [f"{record['attempts']} attempts"] if (record.get("attempts") or 1) > 1 else []
     if record.get("fallback"):
         told.append(f"served by {record['fallback']}")
     if record.get("cached"):

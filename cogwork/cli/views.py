@@ -39,8 +39,10 @@ def chosen(*, json: bool) -> View:
 
 def progress_of(graph: WorkflowGraph, before: Mapping[str, Mapping[str, Json]]) -> Progress:
     """The lines of a workflow's own steps."""
-    steps = (graph.plan.steps[step_id] for step_id in graph.plan.scopes[""].names.values())
-    return Progress({step.name: step.kind in ("for_each", "repeat") for step in steps}, before)
+    steps = [graph.plan.steps[step_id] for step_id in graph.plan.scopes[""].names.values()]
+    talks = {step.name for step in steps if step.kind == "agent"}
+    loops = {step.name: step.kind in ("for_each", "repeat") for step in steps}
+    return Progress(loops, before, talks)
 
 
 class JsonView:
@@ -87,6 +89,8 @@ class PlainView:
         if event.kind == "item.finished" and event.data.get("status") != "failed":
             return
         line = self.progress.lines.get(self.progress.place(event))
+        if line is None and self.progress.talks_at(event.step):
+            return
         if line is None:
             shown = Progress({}, {})
             shown.lines[event.step] = line = Line(name=event.step)

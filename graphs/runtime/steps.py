@@ -22,7 +22,7 @@ from graphs.runtime.questions import asked_question, budget_question, doubt_ques
 from graphs.runtime.race import RACE, lost_around, lost_to
 from graphs.runtime.scheduler import Scheduler, Work
 from graphs.runtime.undoing import attend_undo
-from graphs.runtime.work import hold_back, start
+from graphs.runtime.work import called, hold_back, start
 from nodes.human import HumanNode
 from state.errors import Asked, CogworkError, Fault, InDoubt
 from state.graph import Trigger
@@ -109,7 +109,8 @@ def settle_work(scheduler: Scheduler, batch: Batch, work: Work) -> None:
     Raises:
         CogworkError: what is no fault of the step, such as a record that cannot be written: the call of the graph ends.
     """
-    member, more = work.member, {"attempts": work.call.attempt, "started_at": work.started_at}
+    member = work.member
+    more: Record = {"attempts": work.call.attempt, "started_at": work.started_at, **called(work.node)}
     if work.task.cancelled() and _settle_cut_off(scheduler, batch, member, more):
         return
     error = Fault("cancelled", "the call was cancelled from within") if work.task.cancelled() else work.task.exception()

@@ -10,11 +10,12 @@ from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.attempts import FellBack, Retried, attempt_all
 from graphs.runtime.batch import Batch
-from graphs.runtime.frames import Instance
+from graphs.runtime.frames import Instance, Record
 from graphs.runtime.race import RACE, lost_around, lost_to
 from graphs.runtime.recording import Recording
 from graphs.runtime.scheduler import Scheduler, Work
-from nodes.base import CallingNode, Outcome, StepCall
+from nodes.agent import AgentCall
+from nodes.base import CallingNode, Node, Outcome, StepCall
 from state.errors import Fault
 
 Resolve: TypeAlias = Callable[[Recording], Awaitable[None]]
@@ -29,8 +30,14 @@ def start(
     assert isinstance(node, CallingNode)
     scheduler.run.started += resolve is None
     call = scheduler.call(member, config)
-    launch(scheduler, member, node.bound(call), call, resolve=resolve)
-    scheduler.emit("step.started", member.path)
+    bound = node.bound(call)
+    launch(scheduler, member, bound, call, resolve=resolve)
+    scheduler.emit("step.started", member.path, **called(bound))
+
+
+def called(node: Node) -> Record:
+    """The tool that an agent's model calls, where the node is such a call: no spec names it."""
+    return {"tool": node.tool} if isinstance(node, AgentCall) else {}
 
 
 def launch(
