@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphs.analysis.draw import afterwards, labels
 from graphs.analysis.plan import ON_FAILURE, Plan, PlannedStep, Stage, Unwinding
-from graphs.language.spec import ForEach, Repeat, Use
+from graphs.language.spec import ForEach, LlmNode, Repeat, Use
 
 LONGEST = 40
 """How much of a condition stands on an arrow."""
@@ -91,6 +91,10 @@ def short(text: str, width: int = LONGEST) -> str:
 
 
 def _note(step: PlannedStep) -> str:
+    if isinstance(step.step, LlmNode) and step.talks:
+        who = f"{step.step.agent} " if step.step.agent else ""
+        tools = ", ".join(step.step.tools)
+        return f"{who}turn by turn, at most {step.step.budget.max_turns}{f', with {short(tools)}' if tools else ''}"
     match step.step:
         case ForEach() as loop:
             return f"for each of {short(str(loop.for_each))}, {loop.max_parallel} at a time"

@@ -30,6 +30,7 @@ _KINDS: Final = {
     "for_each": "#1a7f37",
     "repeat": "#1a7f37",
     "use": "#1a7f37",
+    "agent": "#8250df",
     "stage": "#57606a",
     "undo": "#57606a",
 }
