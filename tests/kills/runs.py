@@ -12,7 +12,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from state.durable import Durable
 from state.errors import Fault, NotResumable, WorkflowCancelled, WorkflowFailed
 from state.services import CallContext
 from tests.kills.ledger import Ledger
+from tests.kills.minds import Minds
 from tests.kills.specs import PROBES, RandomSpec
 from tests.kills.stores import Fuse, opener
 
@@ -109,7 +110,9 @@ def tools() -> list[FunctionTool]:
 @functools.cache
 def workshop() -> App:
     """cogwork with these tools; made once, before the processes of the runs are forked."""
-    return app(tools=tools())
+    made = app(tools=tools())
+    made.__dict__["services"] = replace(made.services, models=Minds())  # where the cached property keeps them
+    return made
 
 
 def compiled(made: RandomSpec) -> WorkflowGraph:
@@ -224,6 +227,8 @@ async def _went_on(
 
 def _answer(question: dict[str, Any], state: Any, ledger: Ledger) -> Any:
     """A person's answer by the step that asks; about a call in doubt the truth, which the ledger knows."""
+    if question.get("kind") == "approval":
+        return {"decision": "approve" if zlib.crc32(question["at"].encode()) % 3 else "reject"}
     if question.get("kind") != "in_doubt":
         return {"n": zlib.crc32(question["at"].encode()) % 100}
     ledger.tell("asked", at=question["at"])

@@ -6,10 +6,13 @@ the one that is not. Where that cannot be had (the losers of a race, work beside
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.kills.minds import PLAN
 
 Steps = dict[str, dict[str, Any]]
 FLAGS = ("b0", "b1", "b2")
@@ -24,6 +27,7 @@ PROBES: dict[str, dict[str, Any]] = {
     "on_failure": {"nodes": {"a": _ONE}, "on_failure": {"nodes": {"b": _ONE}}},
     "finally": {"nodes": {"a": _ONE}, "finally": {"nodes": {"b": _ONE}}},
     "cancel_rest": {"nodes": {"a": _ONE, "b": _ONE, "c": _RACE}},
+    "agent": {"nodes": {"a": {"type": "llm", "model": "planned", "prompt": "Plan: []", "tools": ["kills.look"]}}},
 }
 """A workflow for each feature that a version may not have: left out where ``check`` refuses it as ``not_supported``."""
 
@@ -109,6 +113,7 @@ class _Drawing:
         kinds = ["tool"] * 8 + ["transform"] * 2 + ["human"] * 2
         kinds += ["condition"] * 2 if later and shape != "chain" else []
         kinds += ["for_each", "repeat", "use"] if depth else []
+        kinds += ["agent"] * 2 if "agent" in self.features else []
         kind = self.chance.choice(kinds)
         made: dict[str, Any] = {}
         if shape == "chain":
@@ -151,6 +156,8 @@ class _Drawing:
                 return self.tool(name, value, later if shape != "chain" else [], inside=shape == "chain")
             case "transform":
                 return {"type": "transform", "set": value}
+            case "agent":
+                return self.agent(name)
             case "human":
                 return {"type": "human", "ask": f"What about {name}?", "form": {"n": "integer"}}
             case "condition":
@@ -211,6 +218,29 @@ class _Drawing:
                     "retry": {"max_attempts": 1},
                 }
         return step
+
+    def agent(self, name: str) -> dict[str, Any]:
+        """A model that makes planned calls, some of which fail, are in doubt or wait for a person."""
+        turns = [
+            [self.wanted(name, turn, n) for n in range(self.chance.randint(1, 3))]
+            for turn in range(self.chance.randint(0, 2))
+        ]
+        return {
+            "type": "llm",
+            "model": "planned",
+            "prompt": f"{PLAN}{json.dumps(turns)}",
+            "tools": ["kills.once", "kills.keyed", "kills.look"],
+            "approve": {"kills.once": self.chance.choice(["allow", "ask"]), "kills.*": "allow"},
+        }
+
+    def wanted(self, name: str, turn: int, number: int) -> tuple[str, dict[str, Any]]:
+        args: dict[str, Any] = {"value": [name, turn, number], "turns": self.chance.choice([0, 0, 1, 3])}
+        tool = self.effect()
+        if self.happens(0.15):
+            args |= {"fault": "tool_error", "faults": 99}
+        elif self.happens(0.1) and tool != "kills.look":
+            args |= {"fault": "connection", "faults": 1, "lost": self.happens(0.5)}
+        return tool.replace(".", "_"), args
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
