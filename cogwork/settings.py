@@ -64,6 +64,11 @@ class Settings(BaseSettings):
         description="Keep checkpoints in PostgreSQL: postgresql://user:password@host:5432/database.",
     )
 
+    embeddings: str | None = Field(
+        default=None,
+        description="Search tools by meaning too: local (of cogwork[embeddings]), or openai:text-embedding-3-small.",
+    )
+
     @field_validator("models")
     @classmethod
     def _modes(cls, models: dict[str, str]) -> dict[str, str]:
