@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
+import wordllama
 from langchain_core.embeddings import Embeddings
-from wordllama import WordLlama  # type: ignore[import-untyped, unused-ignore]
 
 _MODEL: Final = "l2_supercat"
 _DIMENSIONS: Final = 256
+_PACKAGE: Final = Path(wordllama.__file__).parent
+"""Given as the folder of kept downloads, as the package looks for its own tokenizer in a folder that it does not have."""
 
 
 class LocalEmbeddings(Embeddings):
@@ -17,7 +20,7 @@ class LocalEmbeddings(Embeddings):
     model = f"wordllama/{_MODEL}/{_DIMENSIONS}"
 
     def __init__(self) -> None:
-        self._words: Any = WordLlama.load(_MODEL, dim=_DIMENSIONS, disable_download=True)
+        self._words: Any = wordllama.WordLlama.load(_MODEL, _PACKAGE, dim=_DIMENSIONS, disable_download=True)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """A vector per text, of length 1."""

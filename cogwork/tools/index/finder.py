@@ -31,6 +31,11 @@ class Finder:
         self._index.update(tool for name in tools.names() if (tool := tools.find(name)) is not None)
         return self._index
 
+    @property
+    def trouble(self) -> str:
+        """Why the last search went by words alone although a model is set; empty where it did not."""
+        return self._index.trouble if self._index is not None else ""
+
     def hits(
         self,
         query: str,

@@ -125,7 +125,7 @@ class ToolIndex:
             return self._guarded(lambda: self._learnt(meaning).scores(query))
         except Fault as fault:
             self.trouble = fault.message
-            _log.warning("Tools are searched by words alone: %s", fault.message)
+            _log.info("Tools are searched by words alone: %s", fault.message)
             return {}
 
     def _learnt(self, meaning: Meaning) -> Meaning:
