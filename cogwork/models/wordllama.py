@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-import wordllama
+import wordllama  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from langchain_core.embeddings import Embeddings
 
 _MODEL: Final = "l2_supercat"
