@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cogwork.breaker import Breakers
 from cogwork.models.chat import ChatModels, Provider
 from cogwork.settings import CATALOG, Settings
 from cogwork.tools.builtin import builtin_tools
 from cogwork.tools.finding import finding_tools
 from cogwork.tools.function import FunctionTool
 from cogwork.tools.index import Finder, Hit, ToolIndex
+from cogwork.tools.openapi.source import Loaded
 from cogwork.tools.toolbox import Toolbox
 from graphs.analysis.check import check
 from graphs.language.load import Workflow, load
@@ -52,7 +54,21 @@ class App:
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
         given = builtin_tools(roots=chosen.roots, write_roots=chosen.write_roots, allow_python=chosen.allow_python)
-        return Toolbox([*given, *finding_tools(self.finder), *self.tools], allowed=chosen.tools)
+        http = self._http()
+        tools = [*given, *finding_tools(self.finder), *http.tools, *self.tools]
+        return Toolbox(tools, allowed=chosen.tools, troubles=http.troubles)
+
+    def _http(self) -> Loaded:
+        if not self.settings.openapi:
+            return Loaded()
+        from cogwork.tools.openapi.loading import http_tools
+
+        return http_tools(self.settings.openapi, self.breakers, kept=self.settings.state_dir / "openapi")
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        """The circuit breakers of all services that are called."""
+        return Breakers()
 
     def _openai(self) -> Provider:
         chosen = self.settings

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from cogwork.tools.openapi.source import OpenApiSource
 
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
@@ -68,6 +71,17 @@ class Settings(BaseSettings):
         default=None,
         description="Search tools by meaning too: local (of cogwork[embeddings]), or openai:text-embedding-3-small.",
     )
+
+    openapi: dict[str, OpenApiSource] = Field(
+        default_factory=dict, description="HTTP services whose operations are tools, by the name that those begin with."
+    )
+
+    @field_validator("openapi")
+    @classmethod
+    def _services(cls, sources: dict[str, OpenApiSource]) -> dict[str, OpenApiSource]:
+        if wrong := [name for name in sources if not re.fullmatch(r"[A-Za-z][\w-]*", name)]:
+            raise ValueError(f"{wrong[0]!r} is no name: letters, digits, _ and - after a letter")
+        return sources
 
     @field_validator("models")
     @classmethod
