@@ -17,8 +17,6 @@ def list_tools(ctx: typer.Context, json: context.Json = False) -> None:
     """The tools that workflows may name: what they do to the world, and their arguments; or search them."""
     if ctx.invoked_subcommand is None:
         catalog.tools(json)
-        for trouble in getattr(context.opened().services.tools, "troubles", ()):
-            render.note(("note: ", "bold yellow"), trouble)
 
 
 @tools.command()

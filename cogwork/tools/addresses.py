@@ -12,7 +12,8 @@ DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _GLOBAL_V6: Final = ip_network("2000::/3")
 _CARRYING_V4: Final = tuple(map(ip_network, ("2001::/23", "2002::/16", "192.88.99.0/24")))
 """Ways to an IPv4 address through an IPv6 network: Teredo and other registered uses, 6to4, and its relays."""
-_UNUSED: Final = tuple(map(ip_network, ("3fff::/20", "2001:db8::/32")))
+_UNUSED: Final = tuple(map(ip_network, ("192.0.0.0/24", "3fff::/20", "2001:db8::/32")))
+"""Of these, versions of Python differ in what they call global."""
 _OWN: Final = tuple(
     map(
         ip_network,

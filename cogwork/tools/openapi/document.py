@@ -84,6 +84,6 @@ def _values(text: bytes) -> Json:
         except (ValueError, RecursionError) as error:
             raise UnusableDocument(f"It is no JSON: {error}") from error
     try:
-        return read_yaml(text).value
+        return read_yaml(text, number_keys=True).value
     except SpecError as error:
         raise UnusableDocument(f"It is neither JSON nor YAML that can be read: {error.problems[0].message}") from error

@@ -86,7 +86,7 @@ def operations(document: Document) -> tuple[list[Operation], dict[str, str]]:
 
 def operation_name(method: str, path: str, given: Json) -> str:
     """The operation's name as a part of a tool's: its ``operationId``, else made of method and path."""
-    text = given if isinstance(given, str) and given.strip() else f"{method}_{path}"
+    text = given if isinstance(given, str) and given.strip() else f"{method} {path.replace('/', ' ')}"
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:100] or method
 
 
