@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -23,9 +25,46 @@ from cogwork.tools.openapi.document import Document, UnusableDocument
 from cogwork.tools.openapi.operations import operations
 from cogwork.tools.toolbox import checked_call
 from state.errors import Fault
+from state.schemas import schema_fault
 from state.services import CallContext, Tool
 from tests.web import serving
 
+WORDS = [
+    *(
+        "type",
+        "enum",
+        "const",
+        "format",
+        "pattern",
+        "required",
+        "minimum",
+        "exclusiveMinimum",
+        "multipleOf",
+        "minLength",
+    ),
+    *(
+        "properties",
+        "dependentSchemas",
+        "items",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "not",
+        "nullable",
+        "$ref",
+        "$id",
+    ),
+    *(
+        "readOnly",
+        "description",
+        "default",
+        "uniqueItems",
+        "prefixItems",
+        "$dynamicRef",
+        "$anchor",
+        "patternProperties",
+    ),
+]
 CANARY = "canary-4711-token"
 PET = {
     "type": "object",
@@ -86,7 +125,14 @@ SHOP: dict[str, Any] = {
         "/form": {
             "post": {
                 "operationId": "sendForm",
-                "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}},
+                "requestBody": {
+                    "content": {
+                        "application/x-www-form-urlencoded": {
+                            "schema": {"type": "object"},
+                            "encoding": {"owner": {"style": "deepObject", "explode": True}},
+                        }
+                    }
+                },
                 "responses": {"200": {"description": "", "content": {"text/plain": {}}}},
             }
         },
@@ -305,7 +351,14 @@ def _with(path: str, operation: Any) -> Document:
         ("/a", {"get": {"parameters": [{"name": "b", "in": "query", "style": "matrix"}]}}, "matrix"),
         ("/a", {"get": {"parameters": [{"$ref": "#/nowhere"}]}}, "does not hold"),
         ("/a", {"get": {"parameters": [{"$ref": "other.yaml#/x"}]}}, "outside"),
-        ("/a", {"get": {"parameters": [{"name": "b", "in": "query", "schema": {"type": "nonsense"}}]}}, "not usable"),
+        (
+            "/a",
+            {"get": {"parameters": [{"name": "b", "in": "query", "schema": {"type": "nonsense"}}]}},
+            "type: 'nonsense'",
+        ),
+        ("/a", {"get": {"parameters": [{"name": "b", "in": "query", "schema": {"type": [{}]}}]}}, "means nothing"),
+        ("/a", {"get": {"parameters": [{"name": "b", "in": "query", "schema": {"required": True}}]}}, "means nothing"),
+        ("/a", {"get": {"parameters": [{"name": "b", "in": "query", "schema": {"minLength": -1}}]}}, "means nothing"),
         ("/a", {"get": {"parameters": [{"name": "b", "in": "query", "schema": 7}]}}, "no object"),
         ("/a", {"get": 7}, "no object"),
         ("/a", {"get": {"$ref": "#/paths/~1a/get"}}, "refers to itself"),
@@ -324,6 +377,26 @@ def test_schemas_without_end_are_left_out() -> None:
         deep = {"type": "array", "items": deep}
     found, left_out = operations(_with("/a", {"get": {"parameters": [{"name": "b", "in": "query", "schema": deep}]}}))
     assert (found, "nested too deep" in left_out["get_a"]) == ([], True)
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.text(max_size=4)
+        | st.sampled_from(["string", "object", "#/paths", "(?=x)"]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+        max_leaves=12,
+    )
+)
+def test_whatever_a_schema_holds_the_operation_is_left_out_or_its_schema_is_usable(schema: Any) -> None:
+    path = {"get": {"parameters": [{"name": "b", "in": "query", "schema": schema}]}}
+    for old in (True, False):
+        found, left_out = operations(Document({"paths": {"/a": path}}, old=old))
+        assert len(found) + len(left_out) == 1
+        for each in found:
+            assert schema_fault(each.args_schema) is None
 
 
 def test_of_two_operations_with_one_name_the_second_is_left_out() -> None:
@@ -357,13 +430,14 @@ async def test_arguments_go_where_the_document_says(tmp_path: Path, shop: Shop) 
 async def test_a_body_is_sent_and_a_write_carries_the_key_of_its_call(tmp_path: Path, shop: Shop) -> None:
     app = opened(tmp_path, shop)
     assert await called(app, "shop.addPet", body={"name": "Rex"}) == {"id": 7, "name": "Rex"}
-    assert await called(app, "shop.sendForm", body={"a": "x y", "b": [1, 2]}) == "a=x+y&b=1&b=2"
+    form = {"a": "x y", "b": [1, 2], "owner": {"names": ["Ann"], "age": 3}}
+    assert await called(app, "shop.sendForm", body=form) == "a=x+y&b=1&b=2&owner%5Bnames%5D%5B0%5D=Ann&owner%5Bage%5D=3"
     assert await called(app, "shop.delete_pets_petId", petId="7") is None
-    adding, form, deleting = shop.asked
+    adding, sent, deleting = shop.asked
     assert json.loads(adding["body"]) == {"name": "Rex"}
     assert adding["headers"]["content-type"] == "application/json"
-    assert form["headers"]["content-type"] == "application/x-www-form-urlencoded"
-    assert {each["headers"]["idempotency-key"] for each in (adding, form, deleting)} == {"r:s[0]:1"}
+    assert sent["headers"]["content-type"] == "application/x-www-form-urlencoded"
+    assert {each["headers"]["idempotency-key"] for each in (adding, sent, deleting)} == {"r:s[0]:1"}
 
 
 @pytest.mark.parametrize("value", ["a/b", "a?b=c", "a#b", "%2e%2e", "../x", "a b", "ü", "{petId}", "a;b", "\\"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from cogwork.tools.openapi.operations import Operation, Parameter, is_json
+from cogwork.tools.openapi.operations import Operation, Parameter, is_form, is_json
 from state.errors import Fault
 from state.values import Json
 
@@ -52,7 +52,7 @@ def parts(operation: Operation, args: Mapping[str, Json]) -> Parts:
     content = b""
     if operation.media is not None and "body" in args:
         headers["Content-Type"] = _line(None, operation.media)
-        content = _content(operation.media, args["body"])
+        content = _content(operation, operation.media, args["body"])
     return Parts(path=path, query=urlencode(query, quote_via=quote), headers=headers, content=content)
 
 
@@ -69,19 +69,27 @@ def _segment(parameter: Parameter, value: Json) -> str:
 
 
 def _pairs(parameter: Parameter, value: Json) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and not parameter.as_json:
-        if parameter.style == "deepObject":
-            yield from ((f"{parameter.name}[{key}]", _text(each)) for key, each in value.items())
-        elif parameter.explode:
-            yield from ((key, _text(each)) for key, each in value.items())
-        else:
-            yield parameter.name, _simple(parameter, value)
-    elif isinstance(value, list) and parameter.explode and not parameter.as_json:
-        yield from ((parameter.name, _text(each)) for each in value)
-    elif isinstance(value, list) and not parameter.as_json:
-        yield parameter.name, _JOINED.get(parameter.style, ",").join(map(_text, value))
+    name = parameter.name
+    if parameter.as_json or not isinstance(value, dict | list):
+        yield name, _simple(parameter, value)
+    elif parameter.style == "deepObject":
+        yield from _nested(name, value)
+    elif not parameter.explode:
+        joint = _JOINED.get(parameter.style)
+        yield name, joint.join(map(_text, value)) if joint and isinstance(value, list) else _simple(parameter, value)
+    elif isinstance(value, dict):
+        yield from ((key, _text(each)) for key, each in value.items())
     else:
-        yield parameter.name, _simple(parameter, value)
+        yield from ((name, _text(each)) for each in value)
+
+
+def _nested(name: str, value: Json) -> Iterator[tuple[str, str]]:
+    """A value of any depth as ``name[key][0]``."""
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _nested(f"{name}[{key}]", each)
+    else:
+        yield name, _text(value)
 
 
 def _simple(parameter: Parameter, value: Json) -> str:
@@ -110,12 +118,16 @@ def _line(parameter: Parameter | None, text: str) -> str:
     return text
 
 
-def _content(media: str, body: Json) -> bytes:
+def _content(operation: Operation, media: str, body: Json) -> bytes:
     if is_json(media):
         return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    if isinstance(body, dict):
-        fields = [
-            (key, _text(one)) for key, each in body.items() for one in (each if isinstance(each, list) else [each])
-        ]
-        return urlencode(fields).encode()
+    if isinstance(body, dict) and is_form(media):
+        return urlencode([pair for name, each in body.items() for pair in _fields(operation, name, each)]).encode()
     return _text(body).encode()
+
+
+def _fields(operation: Operation, name: str, value: Json) -> Iterator[tuple[str, str]]:
+    if name in operation.nested:
+        yield from _nested(name, value)
+    else:
+        yield from ((name, _text(each)) for each in (value if isinstance(value, list) else [value]))

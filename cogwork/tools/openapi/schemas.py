@@ -3,58 +3,133 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from cogwork.tools.openapi.document import Document, UnusableDocument
+from state.schemas import schema_fault
 from state.values import Json, Schema
 
 Direction: TypeAlias = Literal["request", "response"]
 MAX_SCHEMAS: Final = 5_000
-"""Of one operation, with all that it refers to."""
+"""Within one definition."""
+MAX_DEFINITIONS: Final = 500
+"""That one operation may need."""
 MAX_DEPTH: Final = 48
-_PLAIN: Final = frozenset(
-    (
-        *("type", "enum", "const", "format", "title", "description", "default", "required", "pattern", "uniqueItems"),
-        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"),
-        *("minItems", "maxItems", "minProperties", "maxProperties", "minContains", "maxContains", "dependentRequired"),
-    )
-)
-_NAMED: Final = frozenset(("properties", "patternProperties", "dependentSchemas"))
+_TYPES: Final = frozenset(("null", "boolean", "integer", "number", "string", "array", "object"))
+_PLAIN: Final[Mapping[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("const", "default"), lambda value: True),
+    **dict.fromkeys(("title", "description", "format", "pattern"), lambda value: isinstance(value, str)),
+    **dict.fromkeys(
+        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), lambda v: isinstance(v, int | float)
+    ),
+    **dict.fromkeys(
+        (
+            "minLength",
+            "maxLength",
+            "minItems",
+            "maxItems",
+            "minProperties",
+            "maxProperties",
+            "minContains",
+            "maxContains",
+        ),
+        lambda value: isinstance(value, int | float) and value >= 0 and value == int(value),
+    ),
+    "multipleOf": lambda value: isinstance(value, int | float) and value > 0,
+    "uniqueItems": lambda value: isinstance(value, bool),
+    "enum": lambda value: isinstance(value, list),
+    "required": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+    "type": lambda value: set(value if isinstance(value, list) and value else [value]) <= _TYPES,
+}
+"""Words of a schema that hold no other, and what may stand there; so that no meta-schema is needed, which takes seconds."""
+_NAMED: Final = frozenset(("properties", "dependentSchemas"))
 _LISTED: Final = frozenset(("allOf", "anyOf", "oneOf", "prefixItems"))
 _SINGLE: Final = frozenset(
-    (
-        *("items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "contains", "propertyNames"),
-        *("not", "if", "then", "else"),
-    )
+    (*("items", "additionalProperties", "unevaluatedItems", "contains", "propertyNames", "not", "if", "then", "else"),)
 )
 """What is taken over; identifiers, anchors, examples and everything unknown are left out."""
 
 
-class Bundle:
-    """Schemas of one direction that share their definitions: what may only be read is not required in a request."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A schema whose references are the names of definitions, and those names."""
+
+    schema: Json
+    names: frozenset[str] = frozenset()
+
+
+class Schemas:
+    """The schemas of a document in one direction: what may only be read is not required in a request.
+
+    Each definition is converted once for all operations, which share it.
+    """
 
     def __init__(self, document: Document, direction: Direction) -> None:
         self._document, self._hidden = document, "readOnly" if direction == "request" else "writeOnly"
-        self._names: dict[str, str] = {}
-        self._definitions: dict[str, Json] = {}
-        self._left = MAX_SCHEMAS
+        self._named: dict[str, str] = {}
+        self._references: dict[str, str] = {}
+        self._made: dict[str, Part | UnusableDocument] = {}
 
-    def schema(self, value: Json) -> Json:
-        """The JSON Schema for a schema of the document; what it refers to is in ``definitions``.
+    def part(self, value: Json) -> Part:
+        """The schema of the document as JSON Schema.
 
         Raises:
-            UnusableDocument: it refers to what is not in the document, or is too large.
+            UnusableDocument: it refers to what is not in the document, is no schema, or too large.
         """
-        made = self._converted(value, 0)
-        while waiting := [ref for ref, name in self._names.items() if name not in self._definitions]:
-            for ref in waiting:
-                self._definitions[self._names[ref]] = self._converted(self._document.at(ref), 0)
+        return _Conversion(self._document.old, self._hidden, self._name).part(value)
+
+    def whole(self, schema: Schema, names: Iterable[str]) -> Schema:
+        """The schema with all the definitions that it needs.
+
+        Raises:
+            UnusableDocument: one of them cannot be used, or they are too many.
+        """
+        definitions: dict[str, Json] = {}
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in definitions:
+                part = self._definition(name)
+                definitions[name] = part.schema
+                waiting.extend(part.names)
+            if len(definitions) > MAX_DEFINITIONS:
+                raise UnusableDocument(f"it refers to more than {MAX_DEFINITIONS} other schemas")
+        return {**schema, "$defs": definitions} if definitions else schema
+
+    def _definition(self, name: str) -> Part:
+        if name not in self._made:
+            try:
+                self._made[name] = self.part(self._document.at(self._references[name]))
+            except UnusableDocument as error:
+                self._made[name] = error
+        made = self._made[name]
+        if isinstance(made, UnusableDocument):
+            raise made
         return made
 
-    def whole(self, schema: Schema) -> Schema:
-        """The schema with the definitions that it and others of this bundle use."""
-        return {**schema, "$defs": dict(self._definitions)} if self._definitions else schema
+    def _name(self, reference: Json) -> str:
+        """The name of the definition that a reference means."""
+        self._document.at(reference)
+        if reference not in self._named:
+            last = re.sub(r"\W", "_", str(reference).rsplit("/", 1)[-1]) or "schema"
+            name = last if last not in self._references else f"{last}_{len(self._references)}"
+            self._named[reference], self._references[name] = name, reference
+        return self._named[reference]
+
+
+class _Conversion:
+    """One pass over a schema, counting what it costs and noting what it refers to."""
+
+    def __init__(self, old: bool, hidden: str, name: Callable[[Json], str]) -> None:
+        self._old, self._hidden, self._name = old, hidden, name
+        self._names: set[str] = set()
+        self._left = MAX_SCHEMAS
+
+    def part(self, value: Json) -> Part:
+        """The converted schema, with the names it uses."""
+        return Part(self._converted(value, 0), frozenset(self._names))
 
     def _converted(self, value: Json, depth: int) -> Json:
         if isinstance(value, bool):
@@ -64,9 +139,9 @@ class Bundle:
             raise UnusableDocument("one of its schemas is no object")
         if depth > MAX_DEPTH or self._left < 0:
             raise UnusableDocument("its schemas are too large, or nested too deep")
-        if "$ref" in value and self._document.old:
+        if "$ref" in value and self._old:
             return {"$ref": self._referred(value["$ref"])}
-        made = {key: each for key, each in value.items() if key in _PLAIN}
+        made = {key: each for key, each in value.items() if key in _PLAIN and self._is_kept(key, each)}
         if "$ref" in value:
             made["$ref"] = self._referred(value["$ref"])
         for key, inner in value.items():
@@ -77,7 +152,17 @@ class Bundle:
             elif key in _SINGLE:
                 made[key] = self._converted(inner, depth + 1)
         self._show(made, value)
-        return _modern(made, value) if self._document.old else made
+        return _modern(made, value) if self._old else made
+
+    def _is_kept(self, key: str, value: Json) -> bool:
+        """Whether the word is taken over; a pattern that does not run in linear time is left to the service."""
+        try:
+            fits = _PLAIN[key](value)
+        except (TypeError, ValueError, OverflowError):
+            fits = False
+        if not fits:
+            raise UnusableDocument(f"one of its schemas says {key}: {str(value)[:60]!r}, which means nothing")
+        return key != "pattern" or schema_fault({"pattern": value}) is None
 
     def _show(self, made: dict[str, Any], value: Mapping[str, Json]) -> None:
         """Nothing is required that the other side alone may say."""
@@ -90,13 +175,9 @@ class Bundle:
         return isinstance(value, Mapping) and value.get(self._hidden) is True
 
     def _referred(self, reference: Json) -> str:
-        self._document.at(reference)
-        if reference not in self._names:
-            last = re.sub(r"\W", "_", str(reference).rsplit("/", 1)[-1]) or "schema"
-            taken = set(self._names.values())
-            name = next(n for n in (last, *(f"{last}_{i}" for i in range(2, MAX_SCHEMAS + 3))) if n not in taken)
-            self._names[reference] = name
-        return f"#/$defs/{self._names[reference]}"
+        name = self._name(reference)
+        self._names.add(name)
+        return f"#/$defs/{name}"
 
 
 def _modern(made: dict[str, Any], value: Mapping[str, Json]) -> dict[str, Any]:
