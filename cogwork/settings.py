@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -81,7 +82,7 @@ class Settings(BaseSettings):
     def _services(cls, sources: dict[str, OpenApiSource]) -> dict[str, OpenApiSource]:
         if wrong := [name for name in sources if not re.fullmatch(r"[A-Za-z][\w-]*", name)]:
             raise ValueError(f"{wrong[0]!r} is no name: letters, digits, _ and - after a letter")
-        return sources
+        return {name: _with_secrets(source) for name, source in sources.items()}
 
     @field_validator("models")
     @classmethod
@@ -102,3 +103,22 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the file of the working folder."""
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=FILE))
+
+
+def _with_secrets(source: OpenApiSource) -> OpenApiSource:
+    """The service with its secrets taken from the environment, where they are written as ``${NAME}``."""
+    return source.model_copy(
+        update={
+            field: {name: SecretStr(_expanded(text.get_secret_value())) for name, text in given.items()}
+            for field, given in (("headers", source.headers), ("query", source.query))
+        }
+    )
+
+
+def _expanded(text: str) -> str:
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in os.environ:
+            raise ValueError(f"the environment variable {found[1]} is not set")
+        return os.environ[found[1]]
+
+    return re.sub(r"\$\{([A-Za-z_]\w*)\}", value, text)

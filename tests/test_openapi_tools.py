@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import logging
 from collections.abc import Iterator
@@ -694,3 +695,60 @@ def test_settings_that_make_no_sense_are_refused(source: dict[str, Any]) -> None
 def test_a_service_needs_a_name_that_tools_can_begin_with() -> None:
     with pytest.raises(ValueError, match="is no name"):
         Settings(openapi={"my shop": {"document": "x"}})  # type: ignore[dict-item]
+
+
+async def test_a_secret_is_taken_from_the_environment(
+    tmp_path: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "from-outside")
+    app = opened(tmp_path, shop, headers={"Authorization": "Bearer ${SHOP_TOKEN}"}, query={"key": "${SHOP_TOKEN}"})
+    await called(app, "shop.listPets")
+    assert shop.asked[0]["headers"]["authorization"] == "Bearer from-outside"
+    assert shop.asked[0]["query"] == "key=from-outside"
+    monkeypatch.delenv("SHOP_TOKEN")
+    with pytest.raises(ValueError, match="SHOP_TOKEN is not set"):
+        opened(tmp_path, shop, headers={"Authorization": "Bearer ${SHOP_TOKEN}"})
+
+
+# -- within a run, and with documents of others -----------------------------------------------------------------------------
+
+
+@pytest.mark.req("X12", "T3")
+async def test_a_write_whose_service_broke_is_asked_about_and_never_sent_again(tmp_path: Path, shop: Shop) -> None:
+    app = opened(tmp_path, shop)
+    step = {"type": "tool", "tool": "shop.postStatus", "args": {"code": "502"}, "retry": {"max_attempts": 3}}
+    spec = {"cogwork": "v1", "name": "posts", "nodes": {"post": step}, "output": "{{ post }}"}
+    with app.checkpoints() as saver:
+        state = await app.compile(spec, checkpointer=saver).ainvoke({}, {"configurable": {"thread_id": "t"}})
+    (asked,) = state["__interrupt__"]
+    assert asked.value["kind"] == "in_doubt"
+    assert asked.value["show"]["tool"] == "shop.postStatus"
+    assert len(shop.asked) == 1
+
+
+@pytest.mark.req("X12")
+async def test_a_write_that_recognises_its_key_is_tried_again_with_the_same_one(tmp_path: Path, shop: Shop) -> None:
+    app = opened(tmp_path, shop, idempotent=["postStatus"])
+    retry = {"max_attempts": 3, "backoff": "1ms"}
+    step = {"type": "tool", "tool": "shop.postStatus", "args": {"code": "502"}, "retry": retry, "on_error": "skip"}
+    spec = {"cogwork": "v1", "name": "posts", "nodes": {"post": step}, "output": "{{ post | default: 'none' }}"}
+    with app.checkpoints() as saver:
+        state = await app.compile(spec, checkpointer=saver).ainvoke({}, {"configurable": {"thread_id": "t"}})
+    assert state["output"] == "none"
+    assert len(shop.asked) == 3
+    assert len({asked["headers"]["idempotency-key"] for asked in shop.asked}) == 1
+
+
+def test_the_document_of_a_server_of_others_gives_a_tool_for_each_of_its_operations() -> None:
+    spec = importlib.util.find_spec("langgraph_api")
+    path = Path(str(spec.origin)).parent.parent / "openapi.json" if spec is not None else Path("none")
+    if not path.is_file():
+        pytest.skip("langgraph-api, whose document this reads, is not installed")
+    text = path.read_bytes()
+    found, left_out = operations(Document.read(text))
+    methods = sum(
+        len(item.keys() & {"get", "put", "post", "delete", "patch"}) for item in json.loads(text)["paths"].values()
+    )
+    assert (len(found), left_out) == (methods, {})
+    assert all(schema_fault(each.args_schema) is None for each in found)
+    assert sum(bool(each.output_schema) for each in found) > 30

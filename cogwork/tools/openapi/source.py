@@ -25,7 +25,8 @@ class OpenApiSource(BaseModel):
         default_factory=list, description="Hosts that may also be on this machine or in a private network."
     )
     headers: dict[str, SecretStr] = Field(
-        default_factory=dict, description="Sent with each request, such as Authorization; never shown, nor kept."
+        default_factory=dict,
+        description="Sent with each request, such as Authorization; ${NAME} takes a value from the environment.",
     )
     query: dict[str, SecretStr] = Field(
         default_factory=dict, description="The same, for keys that belong into the URL."
