@@ -8,6 +8,7 @@ import gzip
 import re
 import socket
 import ssl
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -278,8 +279,13 @@ async def test_an_answer_larger_than_the_cap_is_stopped_whether_it_says_its_leng
 @pytest.mark.parametrize("packing", ["gzip", "deflate"])
 async def test_an_answer_is_capped_as_it_unpacks_and_unpacked_within_the_cap(packing: str) -> None:
     pack = gzip.compress if packing == "gzip" else zlib.compress
-    fault = await _refused(plain(pack(b"\0" * 50_000_000), Content_Encoding=packing), max_bytes=1_000_000)
+    bomb = pack(b"\0" * 50_000_000)
+    tracemalloc.start()
+    fault = await _refused(plain(bomb, Content_Encoding=packing), max_bytes=1_000_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert (fault.fault_class, "larger" in fault.message) == ("invalid_output", True)
+    assert peak < 10_000_000
     async with Raw().answering(plain(pack(b"small"), Content_Encoding=packing)) as raw:
         client, url = local(raw)
         assert (await client.send("GET", url)).body == b"small"

@@ -465,6 +465,17 @@ async def test_no_argument_replaces_a_header_of_the_settings_or_adds_lines(tmp_p
     assert len(shop.asked) == 1
 
 
+async def test_half_a_character_is_replaced_wherever_it_goes(tmp_path: Path, shop: Shop) -> None:
+    app = opened(tmp_path, shop)
+    await called(app, "shop.getPet", petId="a\ud800b")
+    await called(app, "shop.listPets", tags=["\udfff"], filter={"\ud800": "x"}, flavour="\ud800")
+    await called(app, "shop.addPet", body={"name": "\ud800"})
+    await called(app, "shop.sendForm", body={"\ud800": "\udfff"})
+    assert shop.asked[0]["path"] == "/v2/pets/a%EF%BF%BDb"
+    assert json.loads(shop.asked[2]["body"]) == {"name": "\ufffd"}
+    assert len(shop.asked) == 4
+
+
 async def test_arguments_that_do_not_fit_are_refused_before_anything_is_sent(tmp_path: Path, shop: Shop) -> None:
     app = opened(tmp_path, shop)
     for args in ({"body": {"name": ""}}, {"body": {"name": 7}}, {}, {"body": {"name": "a"}, "more": 1}):
@@ -648,6 +659,9 @@ async def test_a_call_ends_at_its_deadline(tmp_path: Path) -> None:
         ({"base_url": "http://api.example/", "hosts": ["api.example"]}, "without encryption"),
         ({"base_url": "https://api.example:99999/", "hosts": ["api.example"]}, "no URL"),
         ({"base_url": "/v2", "hosts": ["api.example"]}, "plainly scheme"),
+        ({"path": "https://other.example/openapi.json"}, "not in the list"),
+        ({"path": "https://169.254.169.254/latest", "hosts": ["169.254.169.254"]}, "leads to 169.254.169.254"),
+        ({"path": "file:///etc/passwd"}, "neither https nor http"),
     ],
 )
 def test_a_service_beyond_the_allowed_hosts_has_no_tools(

@@ -14,6 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.embeddings import Embeddings
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 from typer.testing import CliRunner
 
 import cogwork
@@ -22,8 +26,9 @@ from cogwork.cli import root
 from cogwork.settings import Settings
 from cogwork.tools.index import ToolIndex
 from cogwork.tools.index.fusion import fused
-from state.services import ToolFinder
+from state.services import CallContext, ToolFinder
 from tests.fakes import FakeTool
+from tests.web import serving
 
 CONCEPTS = {
     "car": 0, "automobile": 0, "vehicle": 0,
@@ -316,6 +321,16 @@ def test_a_workflow_searches_the_tools_that_it_may_call() -> None:
     assert 0 < found["score"] <= 1
 
 
+def test_the_tool_that_finds_tools_does_not_find_itself() -> None:
+    app = App(settings=Settings(), tools=tuple(TOOLS))
+    query = "find the tools by their names, descriptions and parameters"
+    assert names(app.search_tools(query))[0] == "tools.search"
+    searching: Any = app.services.tools.find("tools.search")
+    found = asyncio.run(searching.call({"query": query, "k": 3}, CallContext(run="r", step="s", idempotency_key="k")))
+    assert len(found["tools"]) == 3
+    assert "tools.search" not in [each["name"] for each in found["tools"]]
+
+
 def test_nodes_reach_the_search_through_their_services_and_among_the_tools_they_name() -> None:
     finder: ToolFinder | None = App(settings=Settings(), tools=tuple(TOOLS)).services.finder
     assert finder is not None
@@ -360,6 +375,35 @@ def test_embeddings_that_cannot_be_had_are_named(
     refused = command("tools", "search", "anything")
     assert refused.exit_code == 2
     assert said in refused.stderr
+
+
+def test_embeddings_come_from_any_service_that_speaks_openais_protocol(tmp_path: Path) -> None:
+    asked = []
+
+    async def embed(request: Request) -> JSONResponse:
+        asked.append((request.headers["authorization"], await request.json()))
+        vectors = Concepts().embed_documents(asked[-1][1]["input"])
+        rows = [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(vectors)]
+        return JSONResponse(
+            {"object": "list", "data": rows, "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+        )
+
+    with serving(Starlette(routes=[Route("/v1/embeddings", embed, methods=["POST"])])) as port:
+        chosen = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "canary-key"}
+        settings = Settings(state_dir=tmp_path, embeddings="openai:concepts", tools=["vehicles.*", "bank_*"], **chosen)  # type: ignore[arg-type]
+        app = App(settings=settings, tools=tuple(TOOLS))
+        assert names(app.search_tools("a car", 1)) == ["vehicles.rent"]
+    assert app.finder.trouble == ""
+    assert [key for key, _ in asked] == ["Bearer canary-key"] * 2
+    assert asked[0][1]["input"][0].startswith("bank balance: What"), "texts are sent, not tokens of another model"
+    assert asked[0][1]["model"] == "concepts"
+
+
+def test_the_list_of_tools_says_which_services_have_none(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COGWORK_OPENAPI", json.dumps({"shop": {"document": "gone.yaml"}}))
+    listed = command("tools", "--json")
+    assert "The service shop has no tools: gone.yaml" in listed.stderr
+    assert "text.write" in [row["name"] for row in json.loads(listed.stdout)]
 
 
 def test_the_small_local_model_finds_what_no_word_says(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -14,6 +14,8 @@ from cogwork.tools.index import Finder, Hit
 from cogwork.tools.index.wording import MAX_DESCRIPTION
 from state.services import Effect
 from state.values import Json
+
+NAME: Final = "tools.search"
 
 
 class FoundTool(TypedDict):
@@ -34,7 +36,7 @@ class FoundTools(TypedDict):
 
 def finding_tools(finder: Finder) -> list[FunctionTool]:
     """The tools of this module."""
-    return [FunctionTool.from_function(partial(search, finder), name="tools.search", effect="read")]
+    return [FunctionTool.from_function(partial(search, finder), name=NAME, effect="read")]
 
 
 def search(
@@ -43,7 +45,8 @@ def search(
     k: Annotated[int, Field(ge=1, le=50, description="At most so many tools.")] = 5,
 ) -> FoundTools:
     """Find the tools that can do something, by their names, descriptions and parameters; best first."""
-    return FoundTools(tools=[found(hit) for hit in finder.hits(query, k)])
+    others = [hit for hit in finder.hits(query, k + 1) if hit.name != NAME]
+    return FoundTools(tools=[found(hit) for hit in others[:k]])
 
 
 def found(hit: Hit) -> FoundTool:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from cogwork.tools.openapi.operations import Operation, Parameter, is_form, is_json
 from state.errors import Fault
-from state.values import Json
+from state.values import Json, normalise
 
 _JOINED: Final = {"spaceDelimited": " ", "pipeDelimited": "|"}
 _UNFIT_HEADER: Final = re.compile(r"[^\x20-\x7e]")
@@ -33,6 +33,7 @@ def parts(operation: Operation, args: Mapping[str, Json]) -> Parts:
     Raises:
         Fault: ``invalid_input`` where an argument cannot stand where it belongs.
     """
+    args = normalise(args)
     path, query, headers, cookies = operation.path, list[tuple[str, str]](), dict[str, str](), list[str]()
     for parameter in operation.parameters:
         if parameter.argument not in args:
