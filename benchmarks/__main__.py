@@ -19,6 +19,7 @@ from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
 from benchmarks.settings import Settings, quick
 from benchmarks.storage import storage
+from benchmarks.toolsearch import toolsearch
 
 BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "language": language,
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "storage": storage,
     "durable": durable,
     "pausing": pausing,
+    "toolsearch": toolsearch,
     "makespan": makespan,
 }
 WIDTH = 160

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cogwork.agents import Agents
+from cogwork.breaker import Breakers
 from cogwork.models.chat import ChatModels, Provider
 from cogwork.settings import CATALOG, Settings
 from cogwork.tools.builtin import builtin_tools
+from cogwork.tools.finding import finding_tools
 from cogwork.tools.function import FunctionTool
+from cogwork.tools.index import Finder, Hit, ToolIndex
+from cogwork.tools.openapi.source import Loaded
 from cogwork.tools.toolbox import Toolbox
 from graphs.analysis.check import check
 from graphs.language.agents import with_agents
@@ -24,6 +28,8 @@ from state.problems import Problem
 from state.services import Services, Tool
 
 if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.store.specs import SpecStore
@@ -36,29 +42,47 @@ Source = str | Path | dict[str, Any] | WorkflowSpec | Workflow
 
 @dataclass(frozen=True)
 class App:
-    """cogwork with its settings; ``tools`` are added to the built-in ones."""
+    """cogwork with its settings; ``tools`` are added to the built-in ones, ``embeddings`` replace those of the settings."""
 
     settings: Settings = field(default_factory=Settings)
     tools: tuple[Tool, ...] = ()
+    embeddings: Embeddings | None = None
 
     @cached_property
     def services(self) -> Services:
         """The tools, models and prompts that the settings allow."""
-        return Services(tools=self._toolbox(), models=self._models(), prompts=self._prompts())
+        return Services(tools=self._toolbox(), models=self._models(), prompts=self._prompts(), finder=self.finder)
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
         given = builtin_tools(roots=chosen.roots, write_roots=chosen.write_roots, allow_python=chosen.allow_python)
-        return Toolbox([*given, *self.tools], allowed=chosen.tools)
+        http = self._http()
+        tools = [*given, *finding_tools(self.finder), *http.tools, *self.tools]
+        return Toolbox(tools, allowed=chosen.tools, troubles=http.troubles)
+
+    def _http(self) -> Loaded:
+        if not self.settings.openapi:
+            return Loaded()
+        from cogwork.tools.openapi.loading import http_tools
+
+        return http_tools(self.settings.openapi, self.breakers, kept=self.settings.state_dir / "openapi")
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        """The circuit breakers of all services that are called."""
+        return Breakers()
+
+    def _openai(self) -> Provider:
+        chosen = self.settings
+        own = {"base_url": chosen.openai_base_url, "needs_key": False} if chosen.openai_base_url else {}
+        return Provider(api_key=chosen.openai_api_key, **own)  # type: ignore[arg-type]
 
     def _models(self) -> ChatModels:
         chosen = self.settings
-        own = {"base_url": chosen.openai_base_url, "needs_key": False} if chosen.openai_base_url else {}
-        openai = Provider(api_key=chosen.openai_api_key, **own)  # type: ignore[arg-type]
         return ChatModels(
             default=chosen.model,
             per_mode=chosen.models,
-            providers={"openai": openai},
+            providers={"openai": self._openai()},
             allowed=chosen.allowed_models,
             prices=chosen.prices,
         )
@@ -70,6 +94,30 @@ class App:
     def agents(self) -> Agents:
         """The agents and hand-overs that are registered, for workflows that name them."""
         return Agents(self.settings.state_dir, self.settings.agents)
+
+    # -- tools ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def finder(self) -> Finder:
+        """The search over all tools; reads and embeds them when it is first asked."""
+        return Finder(lambda: self.services.tools, self._tool_index)
+
+    def search_tools(self, query: str, k: int = 10) -> list[Hit]:
+        """At most ``k`` of the tools that the settings allow, those first that fit the words (and meaning) of the query best.
+
+        Raises:
+            ImportError: the settings want embeddings whose packages are not installed.
+            ValueError: the settings want embeddings that do not exist.
+        """
+        return self.finder.hits(query, k)
+
+    def _tool_index(self) -> ToolIndex:
+        model = self.embeddings
+        if model is None and self.settings.embeddings is not None:
+            from cogwork.models.embeddings import embeddings
+
+            model = embeddings(self.settings.embeddings, self._openai())
+        return ToolIndex(embeddings=model, cache=self.settings.state_dir / "embeddings.sqlite")
 
     # -- workflows -----------------------------------------------------------------------------------------
 

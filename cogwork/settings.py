@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from cogwork.tools.openapi.source import OpenApiSource
 
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
@@ -67,6 +71,22 @@ class Settings(BaseSettings):
         description="Keep checkpoints in PostgreSQL: postgresql://user:password@host:5432/database.",
     )
 
+    embeddings: str | None = Field(
+        default=None,
+        description="Search tools by meaning too: local (of cogwork[embeddings]), or openai:text-embedding-3-small.",
+    )
+
+    openapi: dict[str, OpenApiSource] = Field(
+        default_factory=dict, description="HTTP services whose operations are tools, by the name that those begin with."
+    )
+
+    @field_validator("openapi")
+    @classmethod
+    def _services(cls, sources: dict[str, OpenApiSource]) -> dict[str, OpenApiSource]:
+        if wrong := [name for name in sources if not re.fullmatch(r"[A-Za-z][\w-]*", name)]:
+            raise ValueError(f"{wrong[0]!r} is no name: letters, digits, _ and - after a letter")
+        return {name: _with_secrets(source) for name, source in sources.items()}
+
     @field_validator("models")
     @classmethod
     def _modes(cls, models: dict[str, str]) -> dict[str, str]:
@@ -86,3 +106,22 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the file of the working folder."""
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=FILE))
+
+
+def _with_secrets(source: OpenApiSource) -> OpenApiSource:
+    """The service with its secrets taken from the environment, where they are written as ``${NAME}``."""
+    return source.model_copy(
+        update={
+            field: {name: SecretStr(_expanded(text.get_secret_value())) for name, text in given.items()}
+            for field, given in (("headers", source.headers), ("query", source.query))
+        }
+    )
+
+
+def _expanded(text: str) -> str:
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in os.environ:
+            raise ValueError(f"the environment variable {found[1]} is not set")
+        return os.environ[found[1]]
+
+    return re.sub(r"\$\{([A-Za-z_]\w*)\}", value, text)

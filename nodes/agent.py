@@ -83,7 +83,7 @@ class AgentTurn(LlmNode):
         """The names of the tools that the model is offered: all that it may call, or those that suit, and a search."""
         allowed = self.allowed(services, who)
         handoffs = [f"{HANDOFF}{each.to}" for each in who.handoffs if each.when is None]
-        finder = getattr(services, "finder", None)
+        finder = services.finder
         if len(allowed) <= MOST_TOOLS or finder is None:
             return [*allowed, *handoffs]
         suiting = finder.search(talk.told, _SUITING, among=allowed)
@@ -210,7 +210,7 @@ class AgentCall(CallingNode):
 
     def _found(self, query: str, agent: str, call: StepCall) -> list[dict[str, Json]]:
         """The tools that a search finds among those that the agent may call."""
-        finder, tools = getattr(call.services, "finder", None), call.services.tools
+        finder, tools = call.services.finder, call.services.tools
         who = self.turn.profile(call.agents, agent)
         among = self.turn.allowed(call.services, who)
         names = finder.search(query, _SUITING, among=among) if finder is not None else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -160,10 +160,21 @@ class Prompts(Protocol):
         """All names, sorted."""
 
 
+class ToolFinder(Protocol):
+    """Search over the tools that the settings allow."""
+
+    def search(self, query: str, k: int, among: Sequence[str] | None = None) -> list[str]:
+        """The names of at most ``k`` tools that fit the query, best first; only those ``among`` where it is given.
+
+        May block for a request to an embedding model: call it from a thread.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """All that a graph is bound to when it is built."""
+    """All that a graph is bound to when it is built; without a ``finder`` nobody can search the tools."""
 
     tools: Tools
     models: Models
     prompts: Prompts
+    finder: ToolFinder | None = None

@@ -119,6 +119,8 @@ def tools(json: context.Json = False) -> None:
     """The tools that workflows may name: what they do to the world, and their arguments."""
     given = context.opened().services.tools
     found = [tool for name in given.names() if (tool := given.find(name)) is not None]
+    for trouble in getattr(given, "troubles", ()):
+        render.note(("note: ", "bold yellow"), trouble)
     if json:
         render.write_json(
             [

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 # The HTTP library that the installed OpenAI client is built on; langchain-openai chooses it by version.
 from langchain_openai._compat import httpx
@@ -40,6 +40,22 @@ def chat_model(name: str, provider: Provider) -> ChatOpenAI:
         http_async_client=httpx.AsyncClient(
             timeout=timeout, follow_redirects=False, trust_env=False, transport=_LoopTransport(provider.proxy)
         ),
+    )
+
+
+def embedding_model(name: str, provider: Provider) -> OpenAIEmbeddings:
+    """The embedding model of that name at the provider, to be called from threads; texts are sent as they are, not as tokens."""
+    timeout = httpx.Timeout(provider.timeout_s, connect=min(10.0, provider.timeout_s))
+    client = httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False, proxy=provider.proxy)
+    return OpenAIEmbeddings(
+        model=name,
+        openai_api_key=provider.api_key or SecretStr("not-needed"),
+        openai_api_base=provider.base_url,
+        request_timeout=timeout,
+        max_retries=provider.max_retries,
+        check_embedding_ctx_length=False,
+        http_client=client,
+        http_async_client=httpx.AsyncClient(trust_env=False),
     )
 
 

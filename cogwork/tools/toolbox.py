@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from cogwork.tools.function import FunctionTool, tool
@@ -15,11 +15,16 @@ __all__ = ["FunctionTool", "Toolbox", "checked_call", "tool"]
 class Toolbox:
     """Tools by name; ``allowed`` holds names or patterns such as ``git.*``, None allows all.
 
+    ``troubles`` says why tools are missing that one might look for: by name, or for all whose names begin so (``shop.``).
+
     Raises:
         ValueError: two tools have one name.
     """
 
-    def __init__(self, tools: Iterable[Tool], *, allowed: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, tools: Iterable[Tool], *, allowed: Iterable[str] | None = None, troubles: Mapping[str, str] | None = None
+    ) -> None:
+        self._troubles = dict(troubles or {})
         patterns = None if allowed is None else tuple(allowed)
         self._tools: dict[str, Tool] = {}
         for each in tools:
@@ -37,8 +42,16 @@ class Toolbox:
         return sorted(self._tools)
 
     def problem(self, name: str) -> str | None:
-        """Nothing more is known of a name that ``find`` does not know."""
-        return None
+        """Why ``find`` has nothing of that name, where more is known than that nobody has heard of it."""
+        if name in self._tools:
+            return None
+        at = next((at for at in self._troubles if name == at or (at.endswith(".") and name.startswith(at))), None)
+        return None if at is None else self._troubles[at]
+
+    @property
+    def troubles(self) -> list[str]:
+        """Why tools are missing, one sentence each."""
+        return list(self._troubles.values())
 
     async def release(self, run: str) -> None:
         """Nothing is held for a run alone."""

@@ -239,4 +239,4 @@ def mocked(services: Services) -> tuple[Services, Front]:
     """Services in which nothing is real but the prompts, and the front behind which their worlds stand."""
     front = Front()
     tools, models = MockTools(front, services.tools), MockModels(front, services.models)
-    return Services(tools=tools, models=models, prompts=services.prompts), front
+    return Services(tools=tools, models=models, prompts=services.prompts, finder=services.finder), front
