@@ -9,6 +9,7 @@ turn ──▶ calls, each: approve (where its policy says ask) ──▶ call
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -60,7 +61,7 @@ class AgentTurn(LlmNode):
         """One turn, tokens streamed on the way; one that was taken before is taken as it was."""
         talk: Conversation = call.names[CONVERSATION]
         who = self.profile(call.agents, talk.agent)
-        names = [] if talk.last else self.offers(call.services, who, talk)
+        names = [] if talk.last else await self.offers(call.services, who, talk)
         functions = function_names(names)
         asked = self._messages(who, talk, call)
         described = [_described(name, tool, who, call.services) for name, tool in functions.items()]
@@ -79,14 +80,14 @@ class AgentTurn(LlmNode):
         """Who takes a turn when it is that agent's."""
         return profile(self.model_copy(update={"model": self.first_model}), agents, name)
 
-    def offers(self, services: Services, who: Profile, talk: Conversation) -> list[str]:
+    async def offers(self, services: Services, who: Profile, talk: Conversation) -> list[str]:
         """The names of the tools that the model is offered: all that it may call, or those that suit, and a search."""
         allowed = self.allowed(services, who)
         handoffs = [f"{HANDOFF}{each.to}" for each in who.handoffs if each.when is None]
         finder = services.finder
         if len(allowed) <= MOST_TOOLS or finder is None:
             return [*allowed, *handoffs]
-        suiting = finder.search(talk.told, _SUITING, among=allowed)
+        suiting = await asyncio.to_thread(finder.search, talk.told, _SUITING, allowed)
         found = [name for name in talk.found(FIND) if name in allowed]
         return [*dict.fromkeys([*suiting, *found]), FIND, *handoffs]
 
@@ -197,7 +198,7 @@ class AgentCall(CallingNode):
         if item["tool"].startswith(HANDOFF):
             return Outcome(value={"handoff": item["tool"].removeprefix(HANDOFF)})
         if item["tool"] == FIND:
-            return Outcome(value=self._found(str(args.get("query", "")), item["agent"], call))
+            return Outcome(value=await self._found(str(args.get("query", "")), item["agent"], call))
         if item["approval"] == "ask":
             verdict = decided(call.value("/decision"))
             if verdict["type"] == "respond":
@@ -208,12 +209,12 @@ class AgentCall(CallingNode):
             args = verdict["args"] if verdict["type"] == "edit" else args
         return await self._made(call, item["tool"], args)
 
-    def _found(self, query: str, agent: str, call: StepCall) -> list[dict[str, Json]]:
+    async def _found(self, query: str, agent: str, call: StepCall) -> list[dict[str, Json]]:
         """The tools that a search finds among those that the agent may call."""
         finder, tools = call.services.finder, call.services.tools
         who = self.turn.profile(call.agents, agent)
         among = self.turn.allowed(call.services, who)
-        names = finder.search(query, _SUITING, among=among) if finder is not None else []
+        names = await asyncio.to_thread(finder.search, query, _SUITING, among) if finder is not None else []
         return [{"name": name, "description": tool.description} for name in names if (tool := tools.find(name))]
 
     async def _made(self, call: StepCall, name: str, args: dict[str, Json]) -> Outcome:
