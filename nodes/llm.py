@@ -11,15 +11,16 @@ from pydantic import Field
 from nodes.base import CallingNode, Outcome, Slot, StepCall
 from nodes.reuse import Reuse
 from nodes.structured import Answer, ask
+from nodes.telling import FOR_THE_ANSWER, History, Question, Room, context_length
 from state.errors import Fault
-from state.services import CallContext, Effect, RenderedPrompt, Services
+from state.services import CallContext, Effect, PromptFile, RenderedPrompt, Services
 from state.values import Json, Schema
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage, HumanMessage
+    from langchain_core.messages import BaseMessage
 
-_PROMPT_NAME = re.compile(r"[\w./-]+")
+_PROMPT_NAME = re.compile(r"[\w./-]+(@[\w.-]+)?")
 
 
 class LlmNode(CallingNode):
@@ -39,7 +40,7 @@ class LlmNode(CallingNode):
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1)
     stop: list[str] = Field(default_factory=list)
-    history: bool = Field(False, description="See the thread's messages, and add this exchange to them.")
+    history: bool | History = Field(False, description="See the thread's messages, and add this exchange to them.")
 
     @property
     def prompt_file(self) -> str | None:
@@ -65,37 +66,31 @@ class LlmNode(CallingNode):
 
     async def run(self, call: StepCall) -> Outcome:
         """One question to the model, tokens streamed on the way; an answer that was given before is taken as it was."""
-        from langchain_core.messages import HumanMessage
-
         agent = call.agents.get(self.agent) if self.agent else None
-        told = self._rendered(call)
-        system = "\n\n".join(t for t in (agent.instructions if agent else "", told.system) if t)
-        question = HumanMessage(told.user)
-        asked = self._asked(system, question, call)
         name = self.model or (agent.model if agent else None)
-        answer, model = await self._answer(call, name, asked)
-        value = answer.value if self.output is not None else answer.text
-        exchange = (question, _assistant(answer)) if self.history else ()
-        usage = {} if call.cached else answer.usage
-        return Outcome(value=value, usage=usage, messages=exchange, cached=call.cached, model=model)
-
-    def _asked(self, system: str, question: HumanMessage, call: StepCall) -> list[BaseMessage]:
-        """What the model is told: instructions, the thread's messages where they are wanted, the question."""
-        from langchain_core.messages import SystemMessage
-
-        before = call.messages if self.history else ()
-        return [*([SystemMessage(system)] if system else []), *before, question]
-
-    async def _answer(self, call: StepCall, name: str | None, asked: Sequence[BaseMessage]) -> tuple[Answer, str]:
-        """The whole asking, its round of repair included, as one call; with the model that answers."""
-        mode, settings = self.mode or call.mode, self._settings()
-        model = call.services.models.find(name, mode=mode, settings=settings)
+        question = self._question(call, agent.instructions if agent else "")
+        model = call.services.models.find(name, mode=self.mode or call.mode, settings=self._settings())
         target = name or _name_of(model)
+        told = await question.told(call, self._room(call, target))
+        answer = await self._answer(call, target, model, told.messages)
+        value = answer.value if self.output is not None else answer.text
+        kept = question.history is not None and question.history.from_ == "thread"
+        return Outcome(
+            value=value,
+            usage={} if call.cached else answer.usage,
+            messages=(told.question, _assistant(answer)) if kept else (),
+            cached=call.cached,
+            model=target,
+            prompt=told.about,
+        )
+
+    async def _answer(self, call: StepCall, target: str, model: BaseChatModel, asked: Sequence[BaseMessage]) -> Answer:
+        """The whole asking, its round of repair included, as one call."""
         about = {
             "model": [target, type(model).__name__, _name_of(model)],
             "messages": [[message.type, message.content] for message in asked],
             "output": self.output,
-            "settings": settings,
+            "settings": self._settings(),
         }
 
         async def do(context: CallContext) -> Json:
@@ -109,22 +104,30 @@ class LlmNode(CallingNode):
             do=do,
             reuse=None if self.cache is None else Reuse("llm", about, self.cache),
         )
-        return Answer.from_dict(answer), target
+        return Answer.from_dict(answer)
 
-    def _rendered(self, call: StepCall) -> RenderedPrompt:
+    def _question(self, call: StepCall, instructions: str) -> Question:
+        """What the model is to be told; a prompt file's own instructions stand between the agent's and the node's."""
         values = call.value("/with") or {}
-        system = call.value("/system", values) or ""
+        more = _text(call.value("/system", values) or "")
+        history = History() if self.history is True else self.history or None
+        prompt: PromptFile | RenderedPrompt | None
         if self.prompt_file is None:
-            return RenderedPrompt(system=_text(system), user=_text(call.value("/prompt", values)))
-        prompt = call.services.prompts.find(self.prompt_file, mode=self.mode or call.mode)
+            prompt = RenderedPrompt(system="", user=_text(call.value("/prompt", values)))
+        else:
+            prompt = call.services.prompts.find(self.prompt_file, mode=self.mode or call.mode)
         if prompt is None:
             raise Fault("invalid_input", f"There is no prompt file {self.prompt_file!r}", stage="render")
-        try:
-            told = prompt.render(values)
-        except Fault as fault:
-            fault.stage = "render"
-            raise
-        return RenderedPrompt(system="\n\n".join(t for t in (told.system, _text(system)) if t), user=told.user)
+        return Question(prompt=prompt, values=values, instructions=instructions, more=more, history=history)
+
+    def _room(self, call: StepCall, model: str) -> Room:
+        """How much the model of that name takes."""
+        return Room(
+            model=model,
+            context_length=context_length(call.services.models, model),
+            answer=self.max_tokens or FOR_THE_ANSWER,
+            schema=self.output,
+        )
 
     def _settings(self) -> dict[str, Json]:
         chosen = {"temperature": self.temperature, "max_tokens": self.max_tokens, "stop": self.stop or None}

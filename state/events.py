@@ -37,10 +37,10 @@ class Event:
     """One happening: ``step`` is the path of the step it is about (empty for the run), ``data`` depends on the kind.
 
     ``step.token`` carries ``text``; ``step.retry`` ``attempt``, ``wait`` (seconds) and ``error``; ``step.fallback``
-    ``fallback`` and ``error``; ``step.finished`` ``seconds``, ``attempts`` and, where they apply, ``usage``, ``fallback`` and
-    ``cached``; ``step.skipped`` ``cause``; ``step.failed``, ``run.failed`` and ``run.cancelled`` ``error``; ``step.undone``
-    ``of`` and, where it could not be, ``error``; ``step.opened`` ``count``; ``step.waiting`` the question; ``run.completed``
-    ``output``; ``run.pausing`` and ``run.paused`` ``reason``, the latter also ``questions``.
+    ``fallback`` and ``error``; ``step.finished`` ``seconds``, ``attempts`` and, where they apply, ``usage``, ``prompt``,
+    ``fallback`` and ``cached``; ``step.skipped`` ``cause``; ``step.failed``, ``run.failed`` and ``run.cancelled`` ``error``;
+    ``step.undone`` ``of`` and, where it could not be, ``error``; ``step.opened`` ``count``; ``step.waiting`` the question;
+    ``run.completed`` ``output``; ``run.pausing`` and ``run.paused`` ``reason``, the latter also ``questions``.
     """
 
     kind: EventKind
