@@ -157,6 +157,30 @@ def _written(part: Part, values: Mapping[str, Json]) -> str:
             raise AssertionError(f"the partial {part.name!r} was not put in")
 
 
+def written(parts: tuple[Part, ...]) -> str:
+    """The body as a file would have it, its marks included."""
+    return "".join(_as_mark(part) for part in parts)
+
+
+def _as_mark(part: Part) -> str:
+    match part:
+        case str():
+            return part.replace("{{", "\\{{")
+        case Slot():
+            return f"{{{{ {part.name} }}}}"
+        case Include():
+            return f"{{{{> {part.name}}}}}"
+        case Section():
+            return f"{{{{#if {part.name}}}}}{written(part.parts)}{{{{/if}}}}"
+
+
+def fixed(parts: tuple[Part, ...]) -> str:
+    """The words of the body itself, those of all its sections among them."""
+    return "".join(
+        part if isinstance(part, str) else fixed(part.parts) if isinstance(part, Section) else "" for part in parts
+    )
+
+
 def _given(value: Json) -> bool:
     return value is not None and value is not False and value != "" and value != [] and value != {}
 

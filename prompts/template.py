@@ -8,13 +8,13 @@ from difflib import get_close_matches
 
 from prompts.budget import Fitting
 from prompts.context import shown
-from prompts.substitution import Part, fill
-from prompts.tokens import Counter, counter
+from prompts.substitution import Part, fill, fixed, written
+from prompts.tokens import Counter, TokenCount, counter
 from state.errors import CogworkError, Fault
 from state.problems import Problem
 from state.schemas import faults
 from state.services import RenderedPrompt, Variable
-from state.values import Json
+from state.values import Json, Schema
 
 
 class PromptError(CogworkError):
@@ -45,6 +45,30 @@ class PromptTemplate:
     partials: tuple[str, ...] = ()
     partial: bool = False
     budget: int | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """JSON Schema of the variables, an object."""
+        return {
+            "type": "object",
+            "properties": {
+                each.name: {**each.schema, **({} if each.required else {"default": each.default})}
+                for each in self.variables
+            },
+            "required": [each.name for each in self.variables if each.required],
+            "additionalProperties": False,
+        }
+
+    def text(self) -> str:
+        """The body with its marks and with the text of its partials."""
+        if self.partial:
+            return written(self.user).strip() + "\n"
+        system = f"# System\n{written(self.system).strip()}\n\n" if self.system else ""
+        return f"{system}# User\n{written(self.user).strip()}\n"
+
+    def own_tokens(self, model: str = "") -> TokenCount:
+        """The tokens of the prompt's own words, without the values of its variables."""
+        return counter(model).of(fixed(self.system).strip() + fixed(self.user).strip())
 
     def render(
         self,

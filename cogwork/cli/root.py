@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cogwork.cli import author, catalog, context, diff, exits, fork, inspect, runs, simulate, stopping
+from cogwork.cli import author, catalog, context, diff, exits, fork, inspect, prompts, runs, simulate, stopping
 
 
 class Door(TyperGroup):
@@ -73,6 +73,7 @@ for _panel, _commands in {
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
+cli.add_typer(prompts.prompts, rich_help_panel="What there is")
 
 
 def main(tools: tuple[Any, ...] = ()) -> None:
