@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from cogwork.configuration import layers, merged
 
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
 CATALOG = HOUSE / "graphs" / "catalog"
-FILE = Path("cogwork.toml")
 
 
 class Settings(BaseSettings):
-    """Settings from arguments, ``COGWORK_…`` environment variables and ``cogwork.toml``, in that order of precedence."""
+    """Settings from arguments, ``COGWORK_…`` environment variables, ``cogwork.<COGWORK_ENV>.toml`` and ``cogwork.toml``, in
+    that order of precedence.
 
-    model_config = SettingsConfigDict(env_prefix="COGWORK_", extra="forbid", frozen=True, env_ignore_empty=True)
+    Raises:
+        ValidationError: a value that does not fit, without showing it.
+        ConfigurationError: a file that cannot be used.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="COGWORK_", extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     state_dir: Path = Field(default=Path(".cogwork"), description="Where checkpoints and the specs of runs are kept.")
     workflows: list[Path] = Field(
@@ -81,5 +91,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the file of the working folder."""
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=FILE))
+        """Arguments, then the environment, then the files of the working folder."""
+        files = merged(tuple(layer.values for layer in layers(os.environ)))
+        return (init_settings, env_settings, InitSettingsSource(settings_cls, files))
