@@ -86,11 +86,11 @@ class Question:
 
     def _bounded(self, room: Room) -> bool:
         """Whether anything has to be counted."""
-        counted = self.history is not None and self.history.max_tokens is not None
-        limits = isinstance(self.prompt, RenderedPrompt) or (
-            getattr(self.prompt, "budget", None) is None and all(v.cut is None for v in self.prompt.variables)
-        )
-        return counted or not limits or room.context_length is not None
+        if room.context_length is not None or (self.history is not None and self.history.max_tokens is not None):
+            return True
+        if isinstance(self.prompt, RenderedPrompt):
+            return False
+        return self.prompt.budget is not None or any(each.cut is not None for each in self.prompt.variables)
 
     def _told(self, call: StepCall, room: Room) -> Told:
         counting = counter(room.model)

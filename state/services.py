@@ -178,6 +178,10 @@ class PromptFile(Protocol):
     def variables(self) -> tuple[Variable, ...]:
         """The declared variables, in order."""
 
+    @property
+    def budget(self) -> int | None:
+        """The tokens that it may have at most; None for as many as it comes to."""
+
     def render(
         self,
         values: Mapping[str, Json],
