@@ -90,7 +90,8 @@ class Question:
             return True
         if isinstance(self.prompt, RenderedPrompt):
             return False
-        return self.prompt.budget is not None or any(each.cut is not None for each in self.prompt.variables)
+        cuts = [each.cut for each in self.prompt.variables if each.cut is not None]
+        return self.prompt.budget is not None or any(cut.most is not None for cut in cuts)
 
     def _told(self, call: StepCall, room: Room) -> Told:
         counting = counter(room.model)
