@@ -17,6 +17,7 @@ from benchmarks.language import language
 from benchmarks.makespan import makespan
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
+from benchmarks.prompts import prompts
 from benchmarks.settings import Settings, quick
 from benchmarks.storage import storage
 from benchmarks.toolsearch import toolsearch
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "pausing": pausing,
     "toolsearch": toolsearch,
     "makespan": makespan,
+    "prompts": prompts,
 }
 WIDTH = 160
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from cogwork.tools.toolbox import Toolbox
 from graphs.analysis.check import check
 from graphs.language.agents import with_agents
 from graphs.language.load import Workflow, load
+from graphs.language.overrides import overridden
 from graphs.language.spec import WorkflowSpec
 from prompts.library import SHIPPED, PromptLibrary
 from state.errors import SpecError
@@ -139,13 +140,13 @@ class App:
         """The file of the workflow of that name, or None."""
         return next((path for path in self.workflow_files() if path.stem == name), None)
 
-    def load(self, source: Source) -> Workflow:
-        """The workflow that ``source`` means.
+    def load(self, source: Source, overrides: Mapping[str, Any] | None = None) -> Workflow:
+        """The workflow that ``source`` means, with ``overrides`` in place (``graphs/language/overrides.py``).
 
         Raises:
-            SpecError: it is not there, or cannot be loaded; holds every problem.
+            SpecError: it is not there, or cannot be loaded, or an override does not fit; holds every problem.
         """
-        return with_agents(self._loaded(source), self.agents.find)
+        return overridden(with_agents(self._loaded(source), self.agents.find), overrides)
 
     def _loaded(self, source: Source) -> Workflow:
         if isinstance(source, Workflow):
@@ -173,10 +174,10 @@ class App:
             path = self.find(name)
         return with_agents(load(path), self.agents.find) if path is not None and path.is_file() else None
 
-    def check(self, source: Source) -> list[Problem]:
+    def check(self, source: Source, overrides: Mapping[str, Any] | None = None) -> list[Problem]:
         """Every problem of a workflow, also those that keep it from loading."""
         try:
-            workflow = self.load(source)
+            workflow = self.load(source, overrides)
             return check(workflow, self.services, self.resolve)
         except SpecError as err:
             return list(err.problems)
@@ -185,6 +186,7 @@ class App:
         self,
         source: Source,
         *,
+        overrides: Mapping[str, Any] | None = None,
         checkpointer: Any = None,
         store: Any = None,
         cache: Any = None,
@@ -203,7 +205,7 @@ class App:
             from cogwork.store.checkpoints import SqliteCheckpoints
 
             checkpointer = SqliteCheckpoints(checkpointer, synchronous=self.settings.synchronous)
-        workflow = self.load(source)
+        workflow = self.load(source, overrides)
         return build(
             workflow,
             self.services,

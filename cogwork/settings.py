@@ -8,20 +8,28 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cogwork.configuration import layers, merged
 from cogwork.tools.openapi.source import OpenApiSource
 
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
 CATALOG = HOUSE / "graphs" / "catalog"
-FILE = Path("cogwork.toml")
 
 
 class Settings(BaseSettings):
-    """Settings from arguments, ``COGWORK_…`` environment variables and ``cogwork.toml``, in that order of precedence."""
+    """Settings from arguments, ``COGWORK_…`` environment variables, ``cogwork.<COGWORK_ENV>.toml`` and ``cogwork.toml``, in
+    that order of precedence.
 
-    model_config = SettingsConfigDict(env_prefix="COGWORK_", extra="forbid", frozen=True, env_ignore_empty=True)
+    Raises:
+        ValidationError: a value that does not fit, without showing it.
+        ConfigurationError: a file that cannot be used.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="COGWORK_", extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     state_dir: Path = Field(default=Path(".cogwork"), description="Where checkpoints and the specs of runs are kept.")
     workflows: list[Path] = Field(
@@ -85,7 +93,7 @@ class Settings(BaseSettings):
     def _services(cls, sources: dict[str, OpenApiSource]) -> dict[str, OpenApiSource]:
         if wrong := [name for name in sources if not re.fullmatch(r"[A-Za-z][\w-]*", name)]:
             raise ValueError(f"{wrong[0]!r} is no name: letters, digits, _ and - after a letter")
-        return {name: _with_secrets(source) for name, source in sources.items()}
+        return sources
 
     @field_validator("models")
     @classmethod
@@ -104,24 +112,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the file of the working folder."""
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=FILE))
-
-
-def _with_secrets(source: OpenApiSource) -> OpenApiSource:
-    """The service with its secrets taken from the environment, where they are written as ``${NAME}``."""
-    return source.model_copy(
-        update={
-            field: {name: SecretStr(_expanded(text.get_secret_value())) for name, text in given.items()}
-            for field, given in (("headers", source.headers), ("query", source.query))
-        }
-    )
-
-
-def _expanded(text: str) -> str:
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in os.environ:
-            raise ValueError(f"the environment variable {found[1]} is not set")
-        return os.environ[found[1]]
-
-    return re.sub(r"\$\{([A-Za-z_]\w*)\}", value, text)
+        """Arguments, then the environment, then the files of the working folder."""
+        files = merged(tuple(layer.values for layer in layers(os.environ)))
+        return (init_settings, env_settings, InitSettingsSource(settings_cls, files))

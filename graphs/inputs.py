@@ -10,7 +10,7 @@ from state.errors import InputRefused
 from state.schemas import faults, with_defaults
 from state.values import Json, UnfitValue, normalise
 
-CONTEXT = ("session", "user", "history", "project", "environment")
+CONTEXT = ("session", "user", "history", "project", "environment", "preferences")
 
 
 def valid_input(spec: WorkflowSpec, given: Mapping[str, Any]) -> Json:

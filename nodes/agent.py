@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from dataclasses import replace
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -21,12 +22,10 @@ from nodes.conversation import Conversation, function_names, offered
 from nodes.human import HumanNode
 from nodes.llm import LlmNode
 from nodes.profile import Handoff, Profile, approval, profile
+from nodes.telling import History, Question, Told
 from state.errors import Fault
-from state.services import Effect, Services, Tool
+from state.services import Effect, RenderedPrompt, Services, Tool
 from state.values import Json, Schema
-
-if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
 
 CONVERSATION: Final = "conversation"
 """The root name under which a turn sees its conversation; expressions cannot name it."""
@@ -59,13 +58,17 @@ class AgentTurn(LlmNode):
 
     async def run(self, call: StepCall) -> Outcome:
         """One turn, tokens streamed on the way; one that was taken before is taken as it was."""
+        from langchain_core.messages import HumanMessage
+
         talk: Conversation = call.names[CONVERSATION]
         who = self.profile(call.agents, talk.agent)
         names = [] if talk.last else await self.offers(call.services, who, talk)
         functions = function_names(names)
-        asked = self._messages(who, talk, call)
         described = [_described(name, tool, who, call.services) for name, tool in functions.items()]
-        answer, model = await self.answered(call, self.model or who.model, asked, who.output, described, turn=True)
+        model, target = self.found(call, self.model or who.model)
+        told = await self._told(who, talk, call, target)
+        asked = [*told.messages, *talk.exchanged(), *([HumanMessage(_ENOUGH)] if talk.last else [])]
+        answer = await self.answered(call, model, target, asked, who.output, described)
         value: dict[str, Json] = {"text": answer.text, "calls": []}
         if answer.calls and talk.last:
             raise Fault("invalid_output", "The model called a tool although none was offered any more", origin="model")
@@ -74,7 +77,7 @@ class AgentTurn(LlmNode):
         else:
             value["value"] = answer.value if who.output is not None else answer.text
         usage = {} if call.cached else answer.usage
-        return Outcome(value=value, usage=usage, cached=call.cached, model=model)
+        return Outcome(value=value, usage=usage, cached=call.cached, model=target, prompt=told.about)
 
     def profile(self, agents: Mapping[str, Any], name: str) -> Profile:
         """Who takes a turn when it is that agent's."""
@@ -95,11 +98,14 @@ class AgentTurn(LlmNode):
         """The names of the tools that the agent may call."""
         return [name for name in offered(who.tools, services.tools) if _callable(name, who, services)]
 
-    def _messages(self, who: Profile, talk: Conversation, call: StepCall) -> list[BaseMessage]:
-        from langchain_core.messages import HumanMessage
-
-        told = talk.messages(who.instructions, call.messages if self.history else ())
-        return [*told, HumanMessage(_ENOUGH)] if talk.last else told
+    async def _told(self, who: Profile, talk: Conversation, call: StepCall, target: str) -> Told:
+        """What is told before the exchanges, in the room that they leave."""
+        room = self.room(call, target, who.output)
+        if room.context_length is not None:
+            room = replace(room, context_length=room.context_length - talk.tokens(target))
+        history = History() if self.history is True else self.history or None
+        prompt = RenderedPrompt(system=talk.system, user=talk.told)
+        return await Question(prompt=prompt, instructions=who.instructions, history=history).told(call, room)
 
 
 class ApproveCall(HumanNode):

@@ -47,6 +47,8 @@ class Outcome:
     cached: bool = False
     model: str = ""
     """The model that answered, where one was asked."""
+    prompt: Mapping[str, Json] = field(default_factory=dict)
+    """What the model was told: the prompt file's name and version, its tokens where they were counted, what was left out."""
 
 
 class Recorder(Protocol):
@@ -93,6 +95,7 @@ class StepCall:
     ``cache``      where results with ``cache:`` are kept for other runs
     ``writing``    the keys of its writes in flight, those of its fallbacks among them
     ``resting``    the keys of its calls that wait for their next attempt, those of its fallbacks among them
+    ``context``    what the run was called with: its session, user, history, project, environment and preferences
     ``paid``       what attempts that failed used, those of its fallbacks among them
     """
 
@@ -102,6 +105,7 @@ class StepCall:
     fields: Mapping[str, Compiled]
     services: Services
     mode: str | None = None
+    context: Mapping[str, Json] = field(default_factory=dict)
     agents: Mapping[str, Any] = field(default_factory=dict)
     attempt: int = 1
     config: RunnableConfig | None = None

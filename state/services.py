@@ -108,23 +108,59 @@ class Models(Protocol):
         """Why ``find`` would refuse that name, in one sentence; None when it would not. Opens no connection."""
 
 
+Keep: TypeAlias = Literal["head", "tail", "both", "items"]
+"""Which part of a value stays when it is shortened: its beginning, its end, both ends; ``items`` is the first whole items."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How a variable may be shortened, in tokens.
+
+    ``priority``  the lowest gives way first; None where the variable is shortened to ``most`` only
+    ``least``     what is kept of it in any case
+    ``most``      what is kept of it at the most, also where there is room; None for no bound
+    """
+
+    priority: int | None = None
+    least: int = 0
+    most: int | None = None
+    keep: Keep = "head"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """A declared variable of a prompt; ``schema`` is the JSON Schema of its type."""
+    """A declared variable of a prompt; ``schema`` is the JSON Schema of its type. Without ``cut`` it is never shortened."""
 
     name: str
     schema: Schema = field(default_factory=dict)
     required: bool = True
     default: Json = None
     description: str = ""
+    cut: Cut | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortened:
+    """What was left out of a prompt so that it fits: of which variable, how many tokens, and in words what is left."""
+
+    variable: str
+    dropped: int
+    how: str
+
+    def to_dict(self) -> dict[str, Json]:
+        """The same as plain JSON."""
+        return {"variable": self.variable, "dropped": self.dropped, "how": self.how}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedPrompt:
-    """What a model is told: ``system`` (may be empty) and ``user`` text."""
+    """What a model is told: ``system`` (may be empty) and ``user`` text; of which prompt, and what was left out of it."""
 
     system: str
     user: str
+    name: str = ""
+    version: str = ""
+    shortened: tuple[Shortened, ...] = ()
 
 
 class PromptFile(Protocol):
@@ -142,11 +178,25 @@ class PromptFile(Protocol):
     def variables(self) -> tuple[Variable, ...]:
         """The declared variables, in order."""
 
-    def render(self, values: Mapping[str, Json]) -> RenderedPrompt:
-        """The prompt with its variables filled in.
+    @property
+    def budget(self) -> int | None:
+        """The tokens that it may have at most; None for as many as it comes to."""
+
+    def render(
+        self,
+        values: Mapping[str, Json],
+        *,
+        context: Mapping[str, Json] | None = None,
+        tokens: int | None = None,
+        model: str = "",
+    ) -> RenderedPrompt:
+        """The prompt with its variables filled in, and with what it declares of the run's ``context``.
+
+        ``tokens`` is how many it may have at most, as ``model`` counts them: what may be shortened is.
 
         Raises:
-            Fault: ``invalid_input`` for a missing, unknown or ill-typed variable, naming it.
+            Fault: ``invalid_input`` for a missing, unknown or ill-typed variable, naming it; or for a prompt that does not
+                fit, saying by how much.
         """
 
 
@@ -154,7 +204,10 @@ class Prompts(Protocol):
     """Prompt files by name, per mode."""
 
     def find(self, name: str, *, mode: str | None = None) -> PromptFile | None:
-        """The prompt of that name: the mode's own first, then the shared one; None when there is none."""
+        """The prompt of that name: the mode's own first, then the shared one; None when there is none.
+
+        ``name@version`` asks for that version, a bare name for the latest.
+        """
 
     def names(self) -> Iterable[str]:
         """All names, sorted."""

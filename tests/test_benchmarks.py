@@ -15,6 +15,7 @@ from benchmarks.language import document
 from benchmarks.makespan import makespan
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
+from benchmarks.prompts import prompts
 from benchmarks.settings import Settings
 from benchmarks.storage import storage
 from benchmarks.subjects import KINDS, STORAGES, TOOLS, Kind, Storage, subject
@@ -115,3 +116,9 @@ async def test_pausing_measures_requests_of_the_same_and_of_another_process(sett
     told = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [row["pauses"] for row in told] == [1, 1]
     assert all(row["max"] > 0 for row in told)
+
+
+async def test_prompts_are_measured_and_what_cannot_be_counted_is_said(settings: Settings) -> None:
+    times, deviations = await prompts(settings)
+    assert len(times.rows) >= 4 and all(isinstance(row[1], float) and row[1] > 0 for row in times.rows)
+    assert bool(deviations.rows) != bool(deviations.notes)

@@ -12,6 +12,7 @@ import yaml
 
 from graphs.analysis.check import CODES, analyse, check
 from graphs.language.load import Workflow, load
+from graphs.language.overrides import overridden
 from graphs.language.spec import object_schema
 from state.errors import SpecError
 from state.problems import Problem
@@ -117,6 +118,25 @@ def cases(name: str) -> list[Any]:
 
 
 ALL = [*cases("reading"), *cases("naming"), *cases("meaning"), *cases("testing")]
+OVERRIDING = cases("overriding")
+OVERRIDES_OF = """
+input: {q: {type: string, default: x}}
+agents: {writer: {instructions: Be brief.}}
+nodes:
+  search: {type: tool, tool: kb.search, args: {q: literal}}
+  draft: {type: llm, prompt: summary, with: {text: "{{ input.q }}"}, agent: writer}
+  sub: {use: child}
+"""
+
+
+@pytest.mark.req("M4")
+@pytest.mark.parametrize("case", OVERRIDING)
+def test_a_seeded_fault_of_overrides_is_told_where_it_stands_in_them(case: dict[str, Any]) -> None:
+    with pytest.raises(SpecError) as caught:
+        overridden(load(whole(OVERRIDES_OF)), case["overrides"])
+    (found,) = caught.value.problems
+    assert (found.code, found.pointer, found.file) == (case["code"], case["pointer"], "overrides")
+    assert case.get("hint", "") in found.hint
 
 
 @pytest.mark.parametrize("case", ALL)
@@ -255,7 +275,7 @@ ELSEWHERE = {
 
 
 def test_every_code_is_documented_and_raised_by_a_case() -> None:
-    raised = {parameter.values[0]["code"] for parameter in ALL}
+    raised = {parameter.values[0]["code"] for parameter in (*ALL, *OVERRIDING)}
     assert raised | ELSEWHERE == set(CODES)
     assert all(CODES.values())
 

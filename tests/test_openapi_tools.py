@@ -714,14 +714,25 @@ def test_a_service_needs_a_name_that_tools_can_begin_with() -> None:
 async def test_a_secret_is_taken_from_the_environment(
     tmp_path: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "shop.json").write_text(json.dumps(SHOP))
+    (tmp_path / "cogwork.toml").write_text(
+        f"""
+        [openapi.shop]
+        document = "shop.json"
+        base_url = "http://127.0.0.1:{shop.port}/v2/"
+        private_hosts = ["127.0.0.1:{shop.port}"]
+        headers = {{Authorization = "Bearer ${{SHOP_TOKEN}}"}}
+        query = {{key = "${{SHOP_TOKEN}}"}}
+        """
+    )
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOP_TOKEN", "from-outside")
-    app = opened(tmp_path, shop, headers={"Authorization": "Bearer ${SHOP_TOKEN}"}, query={"key": "${SHOP_TOKEN}"})
-    await called(app, "shop.listPets")
+    await called(App(settings=Settings()), "shop.listPets")
     assert shop.asked[0]["headers"]["authorization"] == "Bearer from-outside"
     assert shop.asked[0]["query"] == "key=from-outside"
     monkeypatch.delenv("SHOP_TOKEN")
-    with pytest.raises(ValueError, match="SHOP_TOKEN is not set"):
-        opened(tmp_path, shop, headers={"Authorization": "Bearer ${SHOP_TOKEN}"})
+    with pytest.raises(ValueError, match="SHOP_TOKEN"):
+        Settings()
 
 
 # -- within a run, and with documents of others -----------------------------------------------------------------------------

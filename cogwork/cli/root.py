@@ -12,11 +12,13 @@ from cogwork.cli import (
     agents,
     author,
     catalog,
+    config,
     context,
     diff,
     exits,
     fork,
     inspect,
+    prompts,
     runs,
     simulate,
     stopping,
@@ -82,11 +84,12 @@ for _panel, _commands in {
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
-    "What there is": (catalog.workflows, catalog.modes, agents.agents),
+    "What there is": (catalog.workflows, catalog.modes, agents.agents, config.config),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
 cli.add_typer(toolsearch.tools, rich_help_panel="What there is")
+cli.add_typer(prompts.prompts, rich_help_panel="What there is")
 
 
 def main(tools: tuple[Any, ...] = ()) -> None:

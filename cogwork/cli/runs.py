@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cogwork.cli import context
+from cogwork.cli import context, overriding
 from cogwork.cli.answers import Given
 from cogwork.cli.exits import MISSING, Refusal
 
@@ -62,6 +62,8 @@ def run(
     pairs: Pairs,
     fields: Fields,
     answers: Answers,
+    sets: overriding.Sets,
+    overrides: overriding.File = None,
     given: Whole = None,
     thread: Annotated[
         str | None, typer.Option(help="Thread to run on; a new one without it.", show_default=False)
@@ -77,7 +79,7 @@ def run(
     from cogwork.cli.values import gathered
 
     app = context.opened()
-    loaded = app.load(workflow)
+    loaded = overriding.loaded(app, workflow, sets, overrides)
     inputs = gathered(loaded.spec.input, pairs, given)
     options = Given(fields=tuple(fields), whole=tuple(answers))
     if no_checkpoint:

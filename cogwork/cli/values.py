@@ -81,8 +81,8 @@ def _known(name: str, properties: Mapping[str, Any]) -> str:
     return f"it has {', '.join(properties)}" if properties else "it takes no input"
 
 
-def document(given: str) -> dict[str, Json]:
-    """The object that ``--input`` names: JSON, ``-`` for standard input, or a JSON or YAML file.
+def document(given: str, option: str = "--input") -> dict[str, Json]:
+    """The object that an option names: JSON, ``-`` for standard input, or a JSON or YAML file.
 
     Raises:
         Refusal: it is no object.
@@ -90,14 +90,14 @@ def document(given: str) -> dict[str, Json]:
     from graphs.language.yaml import read_file, read_yaml
 
     if given.lstrip().startswith("{"):
-        value = parsed(given, "--input")
+        value = parsed(given, option)
     elif given == "-":
         text = sys.stdin.read()
-        value = parsed(text, "--input -") if text.lstrip().startswith("{") else read_yaml(text, file="<stdin>").value
+        value = parsed(text, f"{option} -") if text.lstrip().startswith("{") else read_yaml(text, file="<stdin>").value
     else:
         value = read_file(Path(given)).value
     if not isinstance(value, dict):
-        raise Refusal(f"--input must give an object of inputs, not {type(value).__name__}")
+        raise Refusal(f"{option} must give an object, not {type(value).__name__}")
     return dict(value)
 
 

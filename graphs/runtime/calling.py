@@ -33,6 +33,7 @@ def step_call(scheduler: Scheduler, member: Instance, config: RunnableConfig | N
         fields=planned.fields,
         services=scheduler.services,
         mode=owner.mode,
+        context=about.get("context") or {},
         agents=owner.agents,
         config=_named(config, member.path) if planned.kind == "llm" else config,
         messages=scheduler.messages,

@@ -33,6 +33,8 @@ def settle_outcome(scheduler: Scheduler, batch: Batch, member: Instance, outcome
     shown = _use(scheduler, record, usage)
     if outcome.fallback:
         record["fallback"] = shown["fallback"] = outcome.fallback
+    if outcome.prompt:
+        record["prompt"] = shown["prompt"] = dict(outcome.prompt)
     if outcome.cached:
         record["cached"] = shown["cached"] = True
     if undo := undo_of(scheduler, member, outcome, record):

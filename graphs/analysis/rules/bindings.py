@@ -65,7 +65,9 @@ def _llm(subject: Subject, step: PlannedStep, node: LlmNode) -> Iterator[Problem
         yield from _agent(subject, step, node.agent, "/agent")
     mode = node.mode or scope.mode
     if node.prompt_file is not None and services.prompts.find(node.prompt_file, mode=mode) is None:
-        hint = _nearest(node.prompt_file, services.prompts.names(), "there are")
+        name, _, version = node.prompt_file.partition("@")
+        latest = services.prompts.find(name, mode=mode) if version else None
+        hint = f"its version is {latest.version}" if latest else _nearest(name, services.prompts.names(), "there are")
         message = f"There is no prompt file {node.prompt_file!r}"
         yield subject.at(
             step, "unknown_prompt", message, "/prompt", f"{hint}; a prompt of several words is taken as it is"

@@ -38,6 +38,11 @@ _READING: Final = {
     "yaml_syntax": "the text is not YAML",
     "yaml_tag": "YAML tags are not allowed",
 }
+_OVERRIDING: Final = {
+    "bad_override": "what an override gives does not fit where it goes",
+    "override_refused": "an override is of what one execution cannot change",
+    "unknown_override": "an override names no step, agent or field of the workflow",
+}
 _NAMING: Final = {
     "computed_step": "steps[…] holds an expression instead of a written name",
     "cycle": "steps wait for each other in a ring",
@@ -99,5 +104,5 @@ _MEANING: Final = {
     "unused_var": "a constant that nothing reads (warning)",
     "without_effect": "a field that has no effect without another one (warning)",
 }
-CODES: Final[dict[str, str]] = {**_READING, **_NAMING, **_MEANING}
+CODES: Final[dict[str, str]] = {**_READING, **_NAMING, **_MEANING, **_OVERRIDING}
 """Code to one line about it, by the stage that finds it: reading the document, resolving its names, weighing its meaning."""
