@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cogwork.breaker import Breakers
 from cogwork.models.chat import ChatModels, Provider
 from cogwork.settings import CATALOG, Settings
 from cogwork.tools.builtin import builtin_tools
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.store.specs import SpecStore
+    from cogwork.tools.mcp.servers import Servers
     from graphs.graph import WorkflowGraph
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -47,7 +50,31 @@ class App:
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
         given = builtin_tools(roots=chosen.roots, write_roots=chosen.write_roots, allow_python=chosen.allow_python)
-        return Toolbox([*given, *self.tools], allowed=chosen.tools)
+        if self.mcp is not None:
+            from cogwork.tools.mcp.builtin import mcp_tools
+
+            given += mcp_tools(self.mcp)
+        return Toolbox([*given, *self.tools], allowed=chosen.tools, servers=self.mcp)
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        """The circuit breakers of the services that are called."""
+        return Breakers()
+
+    @cached_property
+    def mcp(self) -> Servers | None:
+        """The MCP servers of the settings; None where there are none. They are closed by ``close``, or as the program ends."""
+        if not self.settings.mcp_servers:
+            return None
+        from cogwork.tools.mcp.config import Sources
+        from cogwork.tools.mcp.servers import Servers
+
+        return Servers(self.settings.mcp_servers, Sources(environment=os.environ), self.breakers)
+
+    def close(self) -> None:
+        """Close the connections to other people's servers, and end those that were started."""
+        if (servers := self.__dict__.get("mcp")) is not None:
+            servers.close()
 
     def _models(self) -> ChatModels:
         chosen = self.settings

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from cogwork.tools.mcp.config import NAME, McpServer
+
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
 CATALOG = HOUSE / "graphs" / "catalog"
@@ -63,6 +65,17 @@ class Settings(BaseSettings):
         default=None,
         description="Keep checkpoints in PostgreSQL: postgresql://user:password@host:5432/database.",
     )
+
+    mcp_servers: dict[str, McpServer] = Field(
+        default_factory=dict, description="MCP servers whose tools workflows may name, by name; see docs/mcp.md."
+    )
+
+    @field_validator("mcp_servers")
+    @classmethod
+    def _named_plainly(cls, servers: dict[str, McpServer]) -> dict[str, McpServer]:
+        if unfit := [name for name in servers if not NAME.fullmatch(name)]:
+            raise ValueError(f"{unfit[0]!r} is no name for a server: letters, digits, _ and -, beginning with a letter")
+        return servers
 
     @field_validator("models")
     @classmethod

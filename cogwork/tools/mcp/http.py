@@ -1,0 +1,187 @@
+"""A server at an address: streamable HTTP whose failures are answers to single requests, and whose answers are bounded.
+
+The SDK's transport ends the whole session where one request cannot be sent, tells one status from another by none, and reads
+any answer whole; the guard beneath it turns each of these into a JSON-RPC error of the request that it befell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, Final
+
+import httpx2
+from mcp.client._transport import TransportStreams
+from mcp.client.streamable_http import streamable_http_client
+
+from cogwork.tools.mcp.faults import FAILED, TOO_LARGE, failure
+from state.errors import FaultClass
+
+STREAMED: Final = 8
+"""A stream of events may in all be so many times as large as one answer."""
+CONNECTIONS: Final = 100
+_NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+_BY_STATUS: Final[Mapping[int, FaultClass]] = {
+    400: "invalid_input",
+    401: "permission_denied",
+    403: "permission_denied",
+    404: "unavailable",
+    405: "unavailable",
+    408: "timeout",
+    413: "invalid_input",
+    429: "rate_limited",
+    503: "unavailable",
+    504: "timeout",
+}
+
+
+@asynccontextmanager
+async def http_streams(
+    url: str, headers: Mapping[str, str], *, connect: float, read: float, limit: int
+) -> AsyncIterator[TransportStreams]:
+    """The streams to the server at ``url``; ``limit`` is the largest answer in bytes, times are in seconds."""
+    timeout = httpx2.Timeout(connect, read=read)
+    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    guard = Guard(httpx2.AsyncHTTPTransport(limits=limits), limit)
+    async with (
+        httpx2.AsyncClient(
+            transport=guard,
+            headers={"accept-encoding": "identity", **headers},
+            timeout=timeout,
+            trust_env=False,
+            follow_redirects=False,
+        ) as client,
+        streamable_http_client(url, http_client=client, max_sse_event_size=limit) as streams,
+    ):
+        yield streams
+
+
+class Guard(httpx2.AsyncBaseTransport):
+    """Sends requests; what comes back is within bounds, and a failure is a JSON-RPC error of the code ``FAILED``."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, limit: int) -> None:
+        self.inner, self.limit = inner, limit
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The answer, or an error that stands for it."""
+        if request.method == "GET":
+            request.extensions = {**request.extensions, "timeout": {**request.extensions["timeout"], "read": None}}
+        try:
+            return await self._guarded(await self.inner.handle_async_request(request))
+        except _NEVER_SENT as error:
+            return _refusal("unavailable", f"it cannot be reached: {_named(error)}")
+        except httpx2.TimeoutException as error:
+            return _refusal("timeout", f"it did not answer in time: {_named(error)}")
+        except httpx2.TransportError as error:
+            return _refusal("connection", f"the connection was lost: {_named(error)}")
+
+    async def _guarded(self, response: httpx2.Response) -> httpx2.Response:
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            return _refusal("invalid_output", "its answer is compressed, though that was not asked for")
+        if response.status_code >= 400:
+            return await self._failed(response)
+        kind = response.headers.get("content-type", "").lower()
+        if kind.startswith("application/json"):
+            return await self._whole(response)
+        if kind.startswith("text/event-stream"):
+            response.stream = _Bounded(response.stream, self.limit * STREAMED)
+        return response
+
+    async def _whole(self, response: httpx2.Response) -> httpx2.Response:
+        body = await self._body(response)
+        if body is None:
+            return _response(TOO_LARGE, f"its answer is larger than {self.limit} bytes", None)
+        return httpx2.Response(response.status_code, headers=_without_length(response.headers), content=body)
+
+    async def _failed(self, response: httpx2.Response) -> httpx2.Response:
+        """The error that a status stands for; of the body only a JSON-RPC error is read."""
+        status, after = response.status_code, _retry_after(response.headers.get("retry-after"))
+        said = _error_in(await self._body(response) or b"")
+        if said is not None and status in (200, 400, 404) and not _speaks_of_session(status, said):
+            return _response(int(said["code"]), str(said.get("message", "")), said.get("data"))
+        words = str(said.get("message", ""))[:300] if said is not None else ""
+        told = f"HTTP {status}{f': {words}' if words else ''}"
+        fault_class = _BY_STATUS.get(status, "connection" if status >= 500 else "invalid_input")
+        return _refusal(fault_class, told, status, after)
+
+    async def _body(self, response: httpx2.Response) -> bytes | None:
+        """All of it; None where it is too large."""
+        held = bytearray()
+        try:
+            async for chunk in response.stream:  # type: ignore[union-attr]
+                held += chunk
+                if len(held) > self.limit:
+                    return None
+        finally:
+            await response.aclose()
+        return bytes(held)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.inner.aclose()
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A stream that breaks off once it has carried too much."""
+
+    def __init__(self, inner: Any, limit: int) -> None:
+        self.inner, self.left = inner, limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self.inner:
+            self.left -= len(chunk)
+            if self.left < 0:
+                raise httpx2.ReadError("the stream of events is too large")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+def _refusal(
+    fault_class: FaultClass, told: str, status: int | None = None, retry_after: float | None = None
+) -> httpx2.Response:
+    return _response(FAILED, told, failure(fault_class, status, retry_after))
+
+
+def _response(code: int, message: str, data: Any) -> httpx2.Response:
+    """A JSON-RPC error without an id, which the SDK gives to the request that it answers."""
+    error: dict[str, Any] = {"code": code, "message": message, **({} if data is None else {"data": data})}
+    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
+    return httpx2.Response(400, headers={"content-type": "application/json"}, content=body)
+
+
+def _error_in(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        error = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return error if isinstance(error, dict) and isinstance(error.get("code"), int) else None
+
+
+def _speaks_of_session(status: int, error: Mapping[str, Any]) -> bool:
+    return "session" in str(error.get("message", "")).lower() and status in (400, 404)
+
+
+def _without_length(headers: httpx2.Headers) -> dict[str, str]:
+    return {k: v for k, v in headers.items() if k.lower() not in ("content-length", "transfer-encoding")}
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Seconds, given as such or as a date."""
+    if text is None:
+        return None
+    if text.strip().isdigit():
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
+    except (ValueError, TypeError):
+        return None
+
+
+def _named(error: Exception) -> str:
+    return type(error).__name__
