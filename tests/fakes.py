@@ -56,6 +56,8 @@ class ScriptedTools:
     """Tools by name."""
 
     tools: Mapping[str, FakeTool]
+    away: str = "away."
+    """What the names of tools begin with whose server is out of reach."""
 
     def find(self, name: str) -> FakeTool | None:
         """The tool of that name, or None."""
@@ -66,8 +68,8 @@ class ScriptedTools:
         return sorted(self.tools)
 
     def problem(self, name: str) -> str | None:
-        """Nothing more is known."""
-        return None
+        """That its server is out of reach."""
+        return f"MCP server {self.away[:-1]}, connecting: it exited" if name.startswith(self.away) else None
 
     async def release(self, run: str) -> None:
         """Nothing is held."""

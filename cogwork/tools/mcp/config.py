@@ -38,6 +38,9 @@ class McpServer(BaseModel):
     url: str | None = Field(None, description="The address of a server that talks streamable HTTP.")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="What is sent with every HTTP request.")
     session: SessionScope = Field("shared", description="One session for all, one per run, or one per call.")
+    protocol: Literal["auto", "legacy"] = Field(
+        "auto", description="legacy greets at once as protocols before 2026 do, for servers that ignore other questions."
+    )
     connect_timeout: float = Field(20.0, gt=0, le=600, description="Seconds to start, greet and list the tools.")
     read_timeout: float = Field(60.0, gt=0, le=86_400, description="Seconds that one call may take in all.")
     max_result_bytes: int = Field(8 * 1024 * 1024, gt=0, description="The largest result, in bytes of JSON.")

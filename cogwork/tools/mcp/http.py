@@ -6,6 +6,7 @@ any answer whole; the guard beneath it turns each of these into a JSON-RPC error
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from state.errors import FaultClass
 
 STREAMED: Final = 8
 """A stream of events may in all be so many times as large as one answer."""
+PROBE_SECONDS: Final = 1.0
 CONNECTIONS: Final = 100
 _NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _BY_STATUS: Final[Mapping[int, FaultClass]] = {
@@ -70,7 +72,7 @@ class Guard(httpx2.AsyncBaseTransport):
         if request.method == "GET":
             request.extensions = {**request.extensions, "timeout": {**request.extensions["timeout"], "read": None}}
         try:
-            return await self._guarded(await self.inner.handle_async_request(request))
+            return await self._guarded(request, await self.inner.handle_async_request(request))
         except _NEVER_SENT as error:
             return _refusal("unavailable", f"it cannot be reached: {_named(error)}")
         except httpx2.TimeoutException as error:
@@ -78,7 +80,7 @@ class Guard(httpx2.AsyncBaseTransport):
         except httpx2.TransportError as error:
             return _refusal("connection", f"the connection was lost: {_named(error)}")
 
-    async def _guarded(self, response: httpx2.Response) -> httpx2.Response:
+    async def _guarded(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             return _refusal("invalid_output", "its answer is compressed, though that was not asked for")
@@ -88,7 +90,8 @@ class Guard(httpx2.AsyncBaseTransport):
         if kind.startswith("application/json"):
             return await self._whole(response)
         if kind.startswith("text/event-stream"):
-            response.stream = _Bounded(response.stream, self.limit * STREAMED)
+            answering = request.url if request.method == "POST" else None
+            response.stream = _Events(response.stream, self.limit * STREAMED, answering)
         return response
 
     async def _whole(self, response: httpx2.Response) -> httpx2.Response:
@@ -125,21 +128,47 @@ class Guard(httpx2.AsyncBaseTransport):
         await self.inner.aclose()
 
 
-class _Bounded(httpx2.AsyncByteStream):
-    """A stream that breaks off once it has carried too much."""
+class _Events(httpx2.AsyncByteStream):
+    """A stream of events that breaks off once it has carried too much.
 
-    def __init__(self, inner: Any, limit: int) -> None:
-        self.inner, self.left = inner, limit
+    Where it is the answer to a request and breaks because the server is dead, it ends in the error of that request: the SDK
+    would look for the rest of it elsewhere, for seconds. A server that lives may still have the rest.
+    """
+
+    def __init__(self, inner: Any, limit: int, answering: httpx2.URL | None) -> None:
+        self.inner, self.left, self.answering = inner, limit, answering
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self.inner:
-            self.left -= len(chunk)
-            if self.left < 0:
-                raise httpx2.ReadError("the stream of events is too large")
-            yield chunk
+        """What the server sends, and the error that ends it."""
+        try:
+            async for chunk in self.inner:
+                self.left -= len(chunk)
+                if self.left < 0:
+                    break
+                yield chunk
+            else:
+                return
+            lost = _error(TOO_LARGE, "its stream of events is too large", None)
+        except httpx2.TransportError as error:
+            if self.answering is None or await _listens(self.answering):
+                raise
+            lost = _error(FAILED, f"the connection was lost: {_named(error)}", failure("connection"))
+        yield b"\n\nevent: message\ndata: " + lost + b"\n\n"
 
     async def aclose(self) -> None:
+        """Close the connection."""
         await self.inner.aclose()
+
+
+async def _listens(url: httpx2.URL) -> bool:
+    """Whether anybody can be connected to there."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(url.host, url.port or (443 if url.scheme == "https" else 80))
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def _refusal(
@@ -149,10 +178,14 @@ def _refusal(
 
 
 def _response(code: int, message: str, data: Any) -> httpx2.Response:
-    """A JSON-RPC error without an id, which the SDK gives to the request that it answers."""
+    """A response that holds nothing but an error."""
+    return httpx2.Response(400, headers={"content-type": "application/json"}, content=_error(code, message, data))
+
+
+def _error(code: int, message: str, data: Any) -> bytes:
+    """A JSON-RPC error whose id means nothing: the SDK gives it to the request that it answers."""
     error: dict[str, Any] = {"code": code, "message": message, **({} if data is None else {"data": data})}
-    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
-    return httpx2.Response(400, headers={"content-type": "application/json"}, content=body)
+    return json.dumps({"jsonrpc": "2.0", "id": 0, "error": error}).encode()
 
 
 def _error_in(body: bytes) -> Mapping[str, Any] | None:

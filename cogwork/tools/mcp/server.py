@@ -213,6 +213,7 @@ class Server:
         return Opening(
             transport=self._transport(),
             connect_timeout=self.config.connect_timeout,
+            protocol=self.config.protocol,
             roots=tuple(self.config.roots),
             changed=self._changed,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mcp import Client
 from mcp.client._transport import TransportStreams
@@ -55,6 +55,7 @@ class Opening:
 
     transport: Transport
     connect_timeout: float
+    protocol: Literal["auto", "legacy"]
     roots: tuple[Path, ...]
     changed: Callable[[], None]
     """Told that the server's list of tools is another now."""
@@ -202,6 +203,7 @@ class Session:
             elicitation_callback=self._elicited,
             list_roots_callback=self._rooted if self.opening.roots else None,
             message_handler=self._told,
+            mode=self.opening.protocol,
             cache=None,
         )
 
