@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import mcp_types
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
+from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
 from pydantic import BaseModel
 
 server = MCPServer("house", version="1.2", log_level="CRITICAL")
@@ -66,16 +67,29 @@ async def walk(steps: int, context: Context) -> str:
     return "arrived"
 
 
+def how_large(what: str) -> Elicit[Size]:
+    """Asks for the size."""
+    return Elicit(f"How large a {what}?", Size)
+
+
+def really(size: Annotated[ElicitationResult[Size], Resolve(how_large)]) -> Elicit[Sure] | Sure:
+    """Asks once more where it is large."""
+    large = isinstance(size, AcceptedElicitation) and size.data.size > 10
+    return Elicit(f"Really {size.data.size}?", Sure) if large else Sure(sure=True)
+
+
 @server.tool()
-async def order(what: str, context: Context) -> str:
+def order(
+    what: str,
+    size: Annotated[ElicitationResult[Size], Resolve(how_large)],
+    sure: Annotated[ElicitationResult[Sure], Resolve(really)],
+) -> str:
     """Asks how large, and whether that is really wanted where it is large."""
-    size = await context.elicit(f"How large a {what}?", Size)
-    if size.action != "accept":
+    counted["tried"] = counted.get("tried", 0) + 1
+    if not isinstance(size, AcceptedElicitation):
         return f"no {what}: {size.action}"
-    if size.data.size > 10:
-        sure = await context.elicit(f"Really {size.data.size}?", Sure)
-        if sure.action != "accept" or not sure.data.sure:
-            return f"no {what}: {sure.action}"
+    if not isinstance(sure, AcceptedElicitation) or not sure.data.sure:
+        return f"no {what} of {size.data.size}"
     counted["orders"] = counted.get("orders", 0) + 1
     return f"{what} of {size.data.size}, order {counted['orders']}"
 

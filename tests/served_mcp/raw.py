@@ -58,7 +58,6 @@ HOSTILE = {
     "circular": {"type": "object", "$defs": {"a": {"$ref": "#/$defs/a"}}, "properties": {"x": {"$ref": "#/$defs/a"}}},
     "slow": {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(a+)+(?=b)$"}}},
     "huge": {"type": "object", "description": "x" * 300_000},
-    "deep": deep(150),
     "nonsense": {"type": "object", "properties": {"x": {"type": "wish"}}},
 }
 
@@ -67,7 +66,9 @@ def tools(cursor: str | None) -> dict[str, Any]:
     """The page of tools at the cursor."""
     match WAY:
         case "many":
-            return {"tools": [{**ACT, "name": f"act{n:05}", "description": f"Acts as number {n}."} for n in range(10_000)]}
+            return {
+                "tools": [{**ACT, "name": f"act{n:05}", "description": f"Acts as number {n}."} for n in range(10_000)]
+            }
         case "endless-list":
             return {"tools": [{**ACT, "name": f"act{cursor}"}], "nextCursor": str(int(cursor or 0) + 1)}
         case "same-cursor":
@@ -81,6 +82,8 @@ def tools(cursor: str | None) -> dict[str, Any]:
         case "hostile":
             listed = [{"name": name, "inputSchema": schema} for name, schema in HOSTILE.items()]
             return {"tools": [*listed, {**ACT, "name": "out", "outputSchema": HOSTILE["remote"]}]}
+        case "deep":
+            return {"tools": [{**ACT, "inputSchema": deep(400)}]}
         case "bad-list":
             return {"tools": 7}
         case "untrue":
@@ -91,7 +94,7 @@ def tools(cursor: str | None) -> dict[str, Any]:
     return {"tools": [ACT]}
 
 
-def act(id: Any, params: dict[str, Any]) -> None:  # noqa: C901 - a table of ways, as a match
+def act(id: Any, params: dict[str, Any]) -> None:
     """Come to harm in the way that was asked for."""
     match WAY:
         case "dies":
@@ -102,7 +105,7 @@ def act(id: Any, params: dict[str, Any]) -> None:  # noqa: C901 - a table of way
         case "stalls":
             note("stalled")
         case "garbage":
-            sys.stdout.write("this is no message\n{\"jsonrpc\": \"2.0\", \"id\": \n[1, 2\n")
+            sys.stdout.write('this is no message\n{"jsonrpc": "2.0", "id": \n[1, 2\n')
             sys.stdout.flush()
         case "garbage-first":
             sys.stdout.write("Starting the server …\n\n")
@@ -149,7 +152,11 @@ def act(id: Any, params: dict[str, Any]) -> None:  # noqa: C901 - a table of way
             sys.stderr.write(f"cannot log in with {os.environ['DB_PASSWORD']}\n")
             os._exit(1)
         case "secret-told":
-            text(id, f"the password is {os.environ['DB_PASSWORD']}", isError=params.get("arguments", {}).get("fail", False))
+            text(
+                id,
+                f"the password is {os.environ['DB_PASSWORD']}",
+                isError=params.get("arguments", {}).get("fail", False),
+            )
         case "surrogate":
             answer(id, {"content": [{"type": "text", "text": "half \ud800 a letter \u0000"}]})
         case "blocks":

@@ -39,7 +39,8 @@ class McpServer(BaseModel):
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="What is sent with every HTTP request.")
     session: SessionScope = Field("shared", description="One session for all, one per run, or one per call.")
     protocol: Literal["auto", "legacy"] = Field(
-        "auto", description="legacy greets at once as protocols before 2026 do, for servers that ignore other questions."
+        "auto",
+        description="legacy greets at once as protocols before 2026 do, for servers that ignore other questions.",
     )
     connect_timeout: float = Field(20.0, gt=0, le=600, description="Seconds to start, greet and list the tools.")
     read_timeout: float = Field(60.0, gt=0, le=86_400, description="Seconds that one call may take in all.")

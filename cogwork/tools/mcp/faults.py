@@ -48,7 +48,7 @@ def failure(fault_class: FaultClass, status: int | None = None, retry_after: flo
 
 def fault_of(error: BaseException, server: str, doing: str, redaction: Redaction) -> Fault:
     """The fault that an exception of the SDK stands for; ``doing`` is what was asked, such as ``calling read_file``."""
-    cause = _innermost(error)
+    cause = innermost(error) or error
     if isinstance(cause, Fault):
         return cause
     fault_class, told, retry_after = _told(cause)
@@ -83,7 +83,7 @@ def _told(error: BaseException) -> tuple[FaultClass, str, float | None]:
         case ValidationError():
             return "invalid_output", "its answer is not what MCP asks for", None
         case TimeoutError():
-            return "timeout", "it did not answer in time", None
+            return "timeout", str(error) or "it did not answer in time", None
         case OSError():
             what = f" ({error.filename})" if error.filename else ""
             return "unavailable", f"it cannot be started: {error.strerror or error}{what}", None
@@ -95,7 +95,8 @@ def _data(error: MCPError) -> Mapping[str, Any]:
     return error.data if error.code == FAILED and isinstance(error.data, Mapping) else {}
 
 
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException | None) -> BaseException | None:
+    """The first cause within groups of exceptions."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

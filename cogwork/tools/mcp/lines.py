@@ -30,8 +30,13 @@ class Overlong:
     @property
     def answers(self) -> int | None:
         """The id of the request that it was the answer to, where it can be seen."""
-        found = _ID_FIRST.search(self.head) or _ID_LAST.search(self.tail)
-        return int(found[1]) if found else None
+        return answered(self.head, self.tail)
+
+
+def answered(head: bytes, tail: bytes) -> int | None:
+    """The id of the request that a message with this beginning and this end answers, where it can be seen."""
+    found = _ID_FIRST.search(head[:ENDS]) or _ID_LAST.search(tail[-ENDS:])
+    return int(found[1]) if found else None
 
 
 class Lines:

@@ -90,7 +90,7 @@ def _listed(name: str, raw: Mapping[str, Any], config: McpServer, redaction: Red
     effect, declared = config.effect_of(name, annotations)
     return Listed(
         name=name,
-        description=redaction.told(str(raw.get("description") or raw.get("title") or ""))[:MAX_DESCRIPTION],
+        description=redaction.told(str(raw.get("description") or ""))[:MAX_DESCRIPTION],
         args_schema=raw.get("inputSchema") or {"type": "object"},
         output_schema=raw.get("outputSchema") or {},
         effect=effect,

@@ -25,13 +25,14 @@ from mcp_types import (
     Implementation,
     ListRootsResult,
     PaginatedRequestParams,
+    Tool,
     ToolListChangedNotification,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter
 
 from cogwork.tools.mcp.child import ENDED_BY_US, GRACE, Life
-from cogwork.tools.mcp.faults import Gone
+from cogwork.tools.mcp.faults import Gone, innermost
 from cogwork.tools.mcp.questions import Elicited, Questions, named
 from cogwork.tools.mcp.thread import THREAD
 from state.errors import Fault
@@ -146,7 +147,7 @@ class Session:
             raise Gone(self.ending)
         params = PaginatedRequestParams(cursor=cursor) if cursor is not None else None
         page = await self._client.session.list_tools(params=params)
-        return [tool.model_dump(by_alias=True, mode="json", exclude_none=True) for tool in page.tools], page.next_cursor
+        return [_described(tool) for tool in page.tools], page.next_cursor
 
     def offers(self, what: str) -> bool:
         """Whether the server says that it has ``tools``, ``resources`` or ``prompts``."""
@@ -186,7 +187,7 @@ class Session:
                 self._ready.exception()
 
     def _unopened(self) -> BaseException:
-        match self.failed:
+        match innermost(self.failed):
             case TimeoutError():
                 return TimeoutError(f"it did not answer the greeting within {self.opening.connect_timeout:g} s")
             case MCPError() as error if error.code == CONNECTION_CLOSED:
@@ -246,6 +247,17 @@ class Session:
     async def _told(self, message: IncomingMessage) -> None:
         if isinstance(message, ToolListChangedNotification):
             self.opening.changed()
+
+
+def _described(tool: Tool) -> dict[str, Json]:
+    """What matters of a tool; its schemas are handed on as they are, however deep."""
+    return {
+        "name": tool.name,
+        "description": tool.description or tool.title,
+        "inputSchema": tool.input_schema,
+        "outputSchema": tool.output_schema,
+        "annotations": tool.annotations.model_dump(by_alias=True, exclude_none=True) if tool.annotations else None,
+    }
 
 
 def _reason(error: BaseException | None) -> str:
