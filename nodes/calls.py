@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from state.errors import Fault, FaultClass, Stage
+from state.errors import Asked, Fault, FaultClass, Stage
 from state.schemas import faults
 from state.services import CallContext, Tool
 from state.values import MAX_BYTES, Json, Schema, UnfitValue, normalise
@@ -75,7 +75,7 @@ async def perform(
     """What ``checked_call`` does once the arguments are known to fit."""
     try:
         result = await tool.call(args, context)
-    except Fault:
+    except (Asked, Fault):
         raise
     except Exception as error:
         raise _fault(_class_of(error), _said(error)) from error

@@ -107,8 +107,8 @@ class Child:
             try:
                 yield incoming, outgoing
             finally:
-                self.life.end(ENDED_BY_US)
                 with anyio.CancelScope(shield=True):
+                    await self._ended(process, otherwise=ENDED_BY_US)
                     await _stopped(process)
                 group.cancel_scope.cancel()
                 for stream in (to_session, incoming, outgoing, from_session):
@@ -132,7 +132,7 @@ class Child:
                 except Flood as flood:
                     self.life.end(f"it writes {flood} without end")
                 else:
-                    await self._ended(process)
+                    await self._ended(process, otherwise="it closed its output")
 
     def _message(self, line: bytes | Overlong) -> SessionMessage | None:
         if isinstance(line, Overlong):
@@ -184,10 +184,11 @@ class Child:
         self.life.end(_how(process.returncode))
         to_session.close()
 
-    async def _ended(self, process: asyncio.subprocess.Process) -> None:
-        """Its output is at an end: say how it died, or that it closed its output and lives."""
-        await _gone(process, WATCH * 2)
-        self.life.end(_how(process.returncode) if process.returncode is not None else "it closed its output")
+    async def _ended(self, process: asyncio.subprocess.Process, *, otherwise: str) -> None:
+        """Something is at an end: say how the process died, or ``otherwise`` where it lives."""
+        if not self.life.over.done():
+            dead = await _gone(process, WATCH * 2)
+            self.life.end(_how(process.returncode) if dead else otherwise)
 
 
 async def _awaited(work: Any) -> None:
