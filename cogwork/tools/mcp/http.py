@@ -56,7 +56,7 @@ async def http_streams(
             trust_env=False,
             follow_redirects=False,
         ) as client,
-        streamable_http_client(url, http_client=client, max_sse_event_size=limit) as streams,
+        streamable_http_client(url, http_client=client, max_sse_event_size=2 * limit) as streams,
     ):
         yield streams
 
@@ -86,12 +86,15 @@ class Guard(httpx2.AsyncBaseTransport):
             return _refusal("invalid_output", "its answer is compressed, though that was not asked for")
         if response.status_code >= 400:
             return await self._failed(response)
+        if refused := _out_of_place(request, response):
+            await response.aclose()
+            return refused
         kind = response.headers.get("content-type", "").lower()
         if kind.startswith("application/json"):
             return await self._whole(response)
         if kind.startswith("text/event-stream"):
             answering = request.url if request.method == "POST" else None
-            response.stream = _Events(response.stream, self.limit * STREAMED, answering)
+            response.stream = _Events(response.stream, self.limit, answering)
         return response
 
     async def _whole(self, response: httpx2.Response) -> httpx2.Response:
@@ -128,6 +131,28 @@ class Guard(httpx2.AsyncBaseTransport):
         await self.inner.aclose()
 
 
+def _out_of_place(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response | None:
+    """The error of an answer that leads elsewhere, is none, or is a page for people; None where it is in order."""
+    if response.has_redirect_location:
+        leads = request.url.join(response.headers["location"])
+        elsewhere = (leads.scheme, leads.host, leads.port) != (request.url.scheme, request.url.host, request.url.port)
+        return (
+            _refusal("unavailable", f"it sends us elsewhere, to {leads.host}, which is not followed")
+            if elsewhere
+            else None
+        )
+    if request.method != "POST" or b'"id"' not in request.content or b'"method"' not in request.content:
+        return None
+    if response.status_code == 202:
+        return _refusal("connection", "it took the request and does not say what came of it (HTTP 202)", 202)
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("application/json", "text/event-stream"):
+        return _refusal(
+            "invalid_output", f"its answer is {kind or 'of no known type'}, and no message", response.status_code
+        )
+    return None
+
+
 class _Events(httpx2.AsyncByteStream):
     """A stream of events that breaks off once it has carried too much.
 
@@ -136,14 +161,17 @@ class _Events(httpx2.AsyncByteStream):
     """
 
     def __init__(self, inner: Any, limit: int, answering: httpx2.URL | None) -> None:
-        self.inner, self.left, self.answering = inner, limit, answering
+        self.inner, self.limit, self.answering = inner, limit, answering
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """What the server sends, and the error that ends it."""
+        event, left = 0, self.limit * STREAMED
         try:
             async for chunk in self.inner:
-                self.left -= len(chunk)
-                if self.left < 0:
+                end = max(chunk.rfind(b"\n\n"), chunk.rfind(b"\n\r\n"))
+                event = event + len(chunk) if end < 0 else len(chunk) - end
+                left -= len(chunk)
+                if event > self.limit or left < 0:
                     break
                 yield chunk
             else:
@@ -153,7 +181,7 @@ class _Events(httpx2.AsyncByteStream):
             if self.answering is None or await _listens(self.answering):
                 raise
             lost = _error(FAILED, f"the connection was lost: {_named(error)}", failure("connection"))
-        yield b"\n\nevent: message\ndata: " + lost + b"\n\n"
+        yield b"\nevent: broken\n\nevent: message\ndata: " + lost + b"\n\n"
 
     async def aclose(self) -> None:
         """Close the connection."""

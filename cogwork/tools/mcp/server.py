@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any, Final
 
-from mcp.client._transport import TransportStreams
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     HEADER_MISMATCH,
@@ -19,10 +19,9 @@ from mcp_types import (
 )
 
 from cogwork.breaker import Breaker
-from cogwork.tools.mcp.child import Child, Life
 from cogwork.tools.mcp.config import McpServer, Sources
+from cogwork.tools.mcp.entrance import way_in
 from cogwork.tools.mcp.faults import fault_of, is_gone
-from cogwork.tools.mcp.http import http_streams
 from cogwork.tools.mcp.listing import Listing, listed
 from cogwork.tools.mcp.questions import Questions, elicitations
 from cogwork.tools.mcp.redaction import Redaction
@@ -33,15 +32,12 @@ from state.values import Json
 log = logging.getLogger("cogwork.mcp")
 KEY: Final = "cogwork/idempotencyKey"
 """Where in ``_meta`` of a call its key stands, so that a server can recognise a repeated one."""
-LIST_BYTES: Final = 32 * 1024 * 1024
-"""A single message may be as large as this, as lists are longer than results."""
 MAX_ROUNDS: Final = 20
 """How often in a row a call may be answered with questions that have been answered."""
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 """Seconds between two attempts to connect, doubled with each that fails."""
 SHARED: Final = ""
-
-Request = Callable[[Session, Questions], Awaitable[dict[str, Json]]]
+LISTING: Final = "listing"
 
 
 class Server:
@@ -68,6 +64,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listing_now = asyncio.Lock()
         self._stale = False
+        self._numbers = count()
 
     # -- requests ------------------------------------------------------------------------------------------
 
@@ -79,28 +76,29 @@ class Server:
         Raises:
             Fault: typed, in time.
         """
-        going_on = questions.resumed()
-        for _ in range(MAX_ROUNDS):
-            request = self._calling(tool, args, key, going_on)
-            try:
-                result = await self._ask(request, run, f"calling {tool}", questions, progress)
-            except Fault as fault:
-                if questions.raised and fault.fault_class not in ("timeout", "connection"):
+        async with self._scope(run) as scope:
+            going_on = questions.resumed()
+            for _ in range(MAX_ROUNDS):
+                request = self._calling(tool, args, key, going_on)
+                try:
+                    result = await self._ask(request, scope, f"calling {tool}", questions, progress)
+                except Fault as fault:
+                    if questions.raised and fault.fault_class not in ("timeout", "connection"):
+                        return questions.first()
+                    if not going_on or fault.fault_class not in ("invalid_input", "tool_error"):
+                        raise
+                    questions.start_over()  # the server no longer knows the state that it gave
+                    going_on = {}
+                    continue
+                if questions.raised:
                     return questions.first()
-                if not going_on or fault.fault_class not in ("invalid_input", "tool_error"):
-                    raise
-                questions.start_over()  # the server no longer knows the state that it gave
-                going_on = {}
-                continue
-            if questions.raised:
-                return questions.first()
-            if result.get("resultType") != "input_required":
-                return result
-            given = questions.responses(result, self.config.roots)
-            if given is None:
-                return questions.first()
-            going_on = {"input_responses": given or None, "request_state": result.get("requestState")}
-        raise Fault("invalid_output", f"MCP server {self.name}, calling {tool}: it asks without end", origin="tool")
+                if result.get("resultType") != "input_required":
+                    return result
+                given = questions.responses(result, self.config.roots)
+                if given is None:
+                    return questions.first()
+                going_on = {"input_responses": given or None, "request_state": result.get("requestState")}
+            raise Fault("invalid_output", f"MCP server {self.name}, calling {tool}: it asks without end", origin="tool")
 
     async def request(self, request: ClientRequest, doing: str, run: str = SHARED) -> dict[str, Json]:
         """The answer to any other request, as plain JSON.
@@ -108,7 +106,8 @@ class Server:
         Raises:
             Fault: typed, in time; ``invalid_input`` where it asks something back.
         """
-        result = await self._ask(request, run, doing, Questions(self.name, {}, self.redaction), None)
+        async with self._scope(run) as scope:
+            result = await self._ask(request, scope, doing, Questions(self.name, {}, self.redaction), None)
         if result.get("resultType") == "input_required":
             raise Fault(
                 "invalid_input", f"MCP server {self.name}, {doing}: it asks for more than was given", origin="tool"
@@ -120,7 +119,7 @@ class Server:
         return CallToolRequest(params=params)
 
     async def _ask(
-        self, request: ClientRequest, run: str, doing: str, questions: Questions, progress: Progress | None
+        self, request: ClientRequest, scope: str, doing: str, questions: Questions, progress: Progress | None
     ) -> dict[str, Json]:
         """One request; on a new session where the server does not know the old one any more.
 
@@ -128,16 +127,13 @@ class Server:
             Fault: typed.
         """
         for attempt in (1, 2):
-            session = await self._session(run)
+            session = await self._session(scope)
             try:
                 return await session.ask(request, self.config.read_timeout, progress=progress, questions=questions)
             except Exception as error:
                 again = await self._mended(error, session, questions)
                 if not again or attempt == 2:
                     raise self._fault(error, doing) from error
-            finally:
-                if self.config.session == "call":
-                    self._later(session.close())
         raise AssertionError("unreachable")
 
     async def _mended(self, error: Exception, session: Session, questions: Questions) -> bool:
@@ -158,32 +154,44 @@ class Server:
 
     # -- sessions ------------------------------------------------------------------------------------------
 
-    async def _session(self, run: str) -> Session:
-        """The session of that run, opened where there is none that lives.
+    @asynccontextmanager
+    async def _scope(self, run: str) -> AsyncIterator[str]:
+        """Under what name the session of a call of that run is held; one of its own ends with the call."""
+        if self.config.session != "call":
+            yield run if self.config.session == "run" else SHARED
+            return
+        scope = f"call {next(self._numbers)}"
+        try:
+            yield scope
+        finally:
+            self._let_go(scope)
+
+    async def _session(self, scope: str) -> Session:
+        """The session of that name, opened where there is none that lives.
 
         Raises:
             Fault: it cannot be opened.
         """
-        scope = {"shared": SHARED, "run": run}.get(self.config.session)
-        session = self._sessions.get(scope) if scope is not None else None
-        if session is None or session.over:
+        if self._living(scope) is None:
             await self._back_off()
-            session = self._sessions.get(scope) if scope is not None else None  # another call may have opened it
-            if session is None or session.over:
-                session = Session(self._opening())
-                if scope is not None:
-                    self._sessions[scope] = session
+        session = self._living(scope)  # another call may have opened it meanwhile
+        if session is None:
+            session = self._sessions[scope] = Session(self._opening())
         try:
             await session.opened()
         except Exception as error:
             self._unopened(session)
-            doing = "connecting"
-            fault = self._fault(error, doing)
-            raise (
-                fault if fault.fault_class != "connection" else Fault("unavailable", fault.message, origin="tool")
-            ) from error
+            raise self._connecting(error) from error
         self._failures = 0
         return session
+
+    def _living(self, scope: str) -> Session | None:
+        session = self._sessions.get(scope)
+        return None if session is None or session.over else session
+
+    def _let_go(self, scope: str) -> None:
+        if (session := self._sessions.pop(scope, None)) is not None:
+            self._later(session.close())
 
     def _connecting(self, error: Exception) -> Fault:
         """The fault of a session that could not be opened, in which no call can have been made."""
@@ -211,32 +219,12 @@ class Server:
 
     def _opening(self) -> Opening:
         return Opening(
-            transport=self._transport(),
+            transport=way_in(self.name, self.config, self._sources, self.redaction),
             connect_timeout=self.config.connect_timeout,
             protocol=self.config.protocol,
             roots=tuple(self.config.roots),
             changed=self._changed,
         )
-
-    def _transport(self) -> Callable[[Life], AbstractAsyncContextManager[TransportStreams]]:
-        """The way in, with what the settings only refer to.
-
-        Raises:
-            Fault: ``unavailable``; they refer to what is not there.
-        """
-        config, fill = self.config, self._sources.filled
-        env = {k: fill(v.get_secret_value(), f"env.{k}") for k, v in config.env.items()}
-        headers = {k: fill(v.get_secret_value(), f"headers.{k}") for k, v in config.headers.items()}
-        plain = [*config.args, config.url or ""]
-        filled = [fill(text, f"MCP server {self.name}") for text in plain]
-        self.redaction.learn(env, headers, [new for old, new in zip(plain, filled, strict=True) if old != new])
-        limit = max(config.max_result_bytes, LIST_BYTES)
-        if config.command is None:
-            times = {"connect": config.connect_timeout, "read": config.read_timeout + 1}
-            return lambda life: http_streams(filled[-1], headers, limit=limit, **times)
-        command = [fill(config.command, "command"), *filled[:-1]]
-        everything = {**self._sources.inherited(), **env}
-        return lambda life: Child(command=command, env=everything, cwd=config.cwd, limit=limit, life=life).streams()
 
     async def release(self, run: str) -> None:
         """Close the session of that run."""
@@ -274,7 +262,8 @@ class Server:
                 raise
 
     async def _listed(self) -> Listing:
-        session = await self._session(f"listing {self.name}")
+        scope = SHARED if self.config.session == "shared" else LISTING
+        session = await self._session(scope)
         try:
             async with asyncio.timeout(self.config.connect_timeout):
                 if not session.offers("tools"):
@@ -284,9 +273,8 @@ class Server:
             fault = self._fault(error, "listing its tools")
             raise fault from error
         finally:
-            if self.config.session != "shared":
-                self._sessions.pop(f"listing {self.name}", None)
-                self._later(session.close())
+            if scope is LISTING:
+                self._let_go(LISTING)
 
     def _changed(self) -> None:
         """The list is another now: fetch it, once however often that is said meanwhile."""
