@@ -90,13 +90,8 @@ class _Door(BaseHTTPRequestHandler):
             elif self.web.way == "locked":
                 self._send(401, b"who are you?", "text/plain")
             else:
-                self._send(
-                    200,
-                    json.dumps(
-                        {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "?"}}
-                    ).encode(),
-                    JSON,
-                )
+                unknown = {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "?"}}
+                self._send(200, json.dumps(unknown).encode(), JSON)
 
     def _call(self, id: Any) -> None:
         good = {"jsonrpc": "2.0", "id": id, "result": {"content": [{"type": "text", "text": "done"}]}}

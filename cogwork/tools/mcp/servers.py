@@ -123,6 +123,39 @@ class Servers:
             self._waited(server, future.result)
         return {server.name: server.trouble.message for server in unknown if server.trouble is not None}
 
+    def offered(self, server: str) -> list[dict[str, Json]]:
+        """What a server offers, tool by tool: as what it is taken, what the server claims, and why it is unfit, if it is.
+
+        Raises:
+            Fault: the list cannot be had; ``invalid_input`` for an unknown server.
+        """
+        asked = self._named(server)
+        if asked.listing is None:
+            self._look(asked)
+        if asked.listing is None:
+            raise asked.trouble or Fault("unavailable", f"MCP server {server} lists no tools", origin="tool")
+        return [
+            {
+                "name": self.name_of(server, each.name),
+                "description": each.description,
+                "effect": each.effect,
+                "idempotent": each.idempotent,
+                "annotations": dict(each.annotations),
+                "unfit": each.unfit or "",
+                "args": each.args_schema,
+                "output": each.output_schema,
+            }
+            for each in asked.listing.tools.values()
+        ]
+
+    def name_of(self, server: str, tool: str) -> str:
+        """What workflows call that tool of that server.
+
+        Raises:
+            Fault: ``invalid_input`` for an unknown server.
+        """
+        return f"{self._named(server).config.prefix or server}.{tool}"
+
     def _split(self, name: str) -> tuple[Server | None, str]:
         prefix, dot, tool = name.partition(".")
         return (self._by_prefix.get(prefix) if dot and tool else None), tool
