@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 from pathlib import Path
@@ -160,22 +161,17 @@ async def test_all_that_the_server_everything_offers_over_http() -> None:
 
 @needs("mcp-server-everything")
 async def test_a_server_over_http_that_dies_within_a_call_is_told_of_at_once() -> None:
-    import asyncio
-
     port = free_port()
-    with listening(everything_at(NODE), port, PORT=str(port)) as process:
-        with opened(every={"url": f"http://127.0.0.1:{port}/mcp", "read_timeout": 600}) as stage:
-            heard = asyncio.Event()
-            call = asyncio.create_task(
-                stage.fault(
-                    "every.trigger-long-running-operation",
-                    {"duration": 500, "steps": 10_000},
-                    progress=lambda *_: heard.set(),
-                )
-            )
-            await heard.wait()
-            process.kill()
-            fault = await call
+    with (
+        listening(everything_at(NODE), port, PORT=str(port)) as process,
+        opened(every={"url": f"http://127.0.0.1:{port}/mcp", "read_timeout": 600}) as stage,
+    ):
+        heard, long = asyncio.Event(), {"duration": 500, "steps": 10_000}
+        tool = "every.trigger-long-running-operation"
+        call = asyncio.create_task(stage.fault(tool, long, progress=lambda *_: heard.set()))
+        await heard.wait()
+        process.kill()
+        fault = await call
 
     assert fault.fault_class == "connection"
 

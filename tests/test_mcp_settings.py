@@ -117,7 +117,9 @@ def test_a_server_needs_a_plain_name() -> None:
 
 
 def test_servers_cost_nothing_where_they_are_not_used() -> None:
-    script = "import sys, cogwork, cogwork.app, cogwork.cli; print([m for m in ('mcp', 'mcp_types', 'httpx2') if m in sys.modules])"
+    script = (
+        "import sys, cogwork, cogwork.app, cogwork.cli; print([m for m in ('mcp', 'mcp_types') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -162,7 +164,7 @@ cogwork: v1
 name: leaks
 nodes:
   a: {type: tool, tool: raw.act, args: {fail: FAIL}, on_error: skip}
-output: "{{ a ?? 'nothing' }}"
+output: "{{ a | default: 'nothing' }}"
 """
 
 
@@ -174,16 +176,12 @@ async def test_a_secret_of_a_server_that_it_gives_away_is_in_no_error_event_log_
     caplog.set_level(logging.DEBUG)
     server = raw(way.removesuffix("-failing"), env={"DB_PASSWORD": CANARY})
     app = App(settings=Settings(mcp_servers={"raw": McpServer(**server)}, state_dir=tmp_path / "state"))
-    spec = (
-        SPEC.replace("FAIL", "true" if way.endswith("failing") else "false")
-        .replace(" ?? ", "? | default: ")
-        .replace("a?", "a")
-    )
+    spec = SPEC.replace("FAIL", "true" if way.endswith("failing") else "false")
     told: list[str] = []
     with opened(app) as stage:
         with app.checkpoints() as saver:
             graph = app.compile(spec, checkpointer=saver)
-            async for event in graph.events({}, {"configurable": {"thread_id": "t"}}):
+            async for event in graph.aevents({}, {"configurable": {"thread_id": "t"}}):
                 told.append(repr(event))
         told += [repr(stage.servers.health()), repr(app.settings), repr(stage.box.find("raw.act"))]
     told += [record.getMessage() + (record.exc_text or "") for record in caplog.records]
