@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogwork.breaker import Breakers
 from cogwork.models.chat import ChatModels, Provider
-from cogwork.settings import CATALOG, Settings
+from cogwork.settings import CATALOG, Settings, environment
 from cogwork.tools.builtin import builtin_tools
 from cogwork.tools.function import FunctionTool
 from cogwork.tools.toolbox import Toolbox
@@ -69,7 +68,7 @@ class App:
         from cogwork.tools.mcp.config import Sources
         from cogwork.tools.mcp.servers import Servers
 
-        return Servers(self.settings.mcp_servers, Sources(environment=os.environ), self.breakers)
+        return Servers(self.settings.mcp_servers, Sources(environment=environment()), self.breakers)
 
     def close(self) -> None:
         """Close the connections to other people's servers, and end those that were started."""

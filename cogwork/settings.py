@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,11 @@ HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
 CATALOG = HOUSE / "graphs" / "catalog"
 FILE = Path("cogwork.toml")
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of this process, for those settings that refer to it and for the processes that are started."""
+    return os.environ
 
 
 class Settings(BaseSettings):

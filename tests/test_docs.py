@@ -39,7 +39,16 @@ from state.values import Json
 
 HOUSE = Path(__file__).parent.parent
 DOCS = HOUSE / "docs"
-NAMED = ("language.md", "expressions.md", "dialects.md", "python.md", "architecture.md", "operations.md", "testing.md")
+NAMED = (
+    "language.md",
+    "expressions.md",
+    "dialects.md",
+    "python.md",
+    "architecture.md",
+    "operations.md",
+    "testing.md",
+    "mcp.md",
+)
 PAGES = (HOUSE / "README.md", *(DOCS / name for name in NAMED), *sorted((DOCS / "decisions").glob("*.md")))
 FOLDERS = ("benchmarks", "cogwork", "docs", "examples", "graphs", "nodes", "prompts", "state", "tests")
 SCHEMA = DOCS / "schema.json"
