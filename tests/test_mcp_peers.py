@@ -172,6 +172,7 @@ async def test_a_server_over_http_that_dies_within_a_call_is_told_of_at_once() -
         fault = await call
 
     assert fault.fault_class == "connection"
+    assert "the connection was lost" in fault.message
 
 
 async def test_the_git_server_reads_a_repository(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,58 @@ print(asyncio.run(tool.call({{}}, CallContext(run="r", step="s", idempotency_key
     assert not alive(int(done.stdout))
     assert [line for line in done.stderr.splitlines() if "Warning" in line or "Exception ignored" in line] == []
     assert ("ZeroDivisionError" in done.stderr) == (end == "1 / 0")
+
+
+async def test_a_server_that_cannot_be_started_is_tried_again_at_growing_distances(tmp_path: Path) -> None:
+    script, tries = tmp_path / "server", tmp_path / "tries"
+    script.write_text(f"#!/bin/sh\nexec {sys.executable} -S -E {SERVED / 'raw.py'} ok\n")
+    script.chmod(0o755)
+    with opened(raw={"command": str(script), "session": "call"}) as stage:
+        await stage.call("raw.act")
+        script.write_text(f"#!/bin/sh\ndate +%s.%N >> {tries}\nexit 1\n")
+        for _ in range(4):
+            assert (await stage.fault("raw.act")).fault_class == "unavailable"
+    times = [float(line) for line in tries.read_text().split()]
+
+    assert [after - before >= 0.1 * 2**n for n, (before, after) in enumerate(pairwise(times))] == [True] * 3
+
+
+async def test_a_tool_that_is_gone_says_so_to_whoever_still_holds_it() -> None:
+    with opened(house=house()) as stage:
+        held = stage.box.find("house.add")
+        assert held is not None
+        await stage.call("house.shrink", {"name": "add"})
+        await until(lambda: stage.box.find("house.add") is None, "the end of the tool")
+        with pytest.raises(Fault, match="MCP server house no longer offers add") as caught:
+            await held.call({"a": 1, "b": 2}, context())
+
+    assert caught.value.fault_class == "invalid_input"
+
+
+def test_servers_are_started_and_called_under_the_watch_of_langgraph_dev_for_calls_that_block() -> None:
+    script = """
+import asyncio, json, sys
+from blockbuster import BlockBuster
+from cogwork.app import App
+from cogwork.settings import Settings
+from cogwork.tools.mcp.config import McpServer
+from state.services import CallContext
+
+async def main():
+    watch = BlockBuster()
+    for lenient in ("os.stat", "threading.Lock.acquire", "io.TextIOWrapper.write", "io.BufferedReader.read"):
+        watch.functions.pop(lenient, None)
+    watch.activate()
+    found = await asyncio.to_thread(app.services.tools.find, "house.add")
+    return await found.call({"a": 1, "b": 2}, CallContext(run="r", step="s", idempotency_key="k"))
+
+app = App(settings=Settings(mcp_servers={"house": McpServer(**json.loads(sys.argv[1]))}))
+app.services
+print(asyncio.run(main()))
+"""
+    command = [sys.executable, "-c", script, json.dumps(house(session="call"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "{'result': 3}", done.stderr
 
 
 async def test_progress_is_told_in_the_callers_loop_and_in_order() -> None:

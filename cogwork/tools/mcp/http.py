@@ -24,6 +24,7 @@ from state.errors import FaultClass
 STREAMED: Final = 8
 """A stream of events may in all be so many times as large as one answer."""
 PROBE_SECONDS: Final = 1.0
+DYING_SECONDS: Final = 0.1
 CONNECTIONS: Final = 100
 _NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _BY_STATUS: Final[Mapping[int, FaultClass]] = {
@@ -189,7 +190,8 @@ class _Events(httpx2.AsyncByteStream):
 
 
 async def _listens(url: httpx2.URL) -> bool:
-    """Whether anybody can be connected to there."""
+    """Whether anybody can be connected to there, a moment after the connection broke: a process does not die at a stroke."""
+    await asyncio.sleep(DYING_SECONDS)
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             _, writer = await asyncio.open_connection(url.host, url.port or (443 if url.scheme == "https" else 80))
