@@ -15,6 +15,7 @@ from benchmarks.durable import durable
 from benchmarks.figures import Table, report, show
 from benchmarks.language import language
 from benchmarks.makespan import makespan
+from benchmarks.mcp import tools
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
 from benchmarks.prompts import prompts
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "durable": durable,
     "pausing": pausing,
     "toolsearch": toolsearch,
+    "tools": tools,
     "makespan": makespan,
     "prompts": prompts,
 }

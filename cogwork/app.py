@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cogwork.agents import Agents
 from cogwork.breaker import Breakers
 from cogwork.models.chat import ChatModels, Provider
-from cogwork.settings import CATALOG, Settings
+from cogwork.settings import CATALOG, Settings, environment
 from cogwork.tools.builtin import builtin_tools
 from cogwork.tools.finding import finding_tools
 from cogwork.tools.function import FunctionTool
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.store.specs import SpecStore
+    from cogwork.tools.mcp.servers import Servers
     from graphs.graph import WorkflowGraph
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -58,8 +59,12 @@ class App:
         chosen = self.settings
         given = builtin_tools(roots=chosen.roots, write_roots=chosen.write_roots, allow_python=chosen.allow_python)
         http = self._http()
+        if self.mcp is not None:
+            from cogwork.tools.mcp.builtin import mcp_tools
+
+            given += mcp_tools(self.mcp)
         tools = [*given, *finding_tools(self.finder), *http.tools, *self.tools]
-        return Toolbox(tools, allowed=chosen.tools, troubles=http.troubles)
+        return Toolbox(tools, allowed=chosen.tools, troubles=http.troubles, servers=self.mcp)
 
     def _http(self) -> Loaded:
         if not self.settings.openapi:
@@ -72,6 +77,21 @@ class App:
     def breakers(self) -> Breakers:
         """The circuit breakers of all services that are called."""
         return Breakers()
+
+    @cached_property
+    def mcp(self) -> Servers | None:
+        """The MCP servers of the settings; None where there are none. They are closed by ``close``, or as the program ends."""
+        if not self.settings.mcp_servers:
+            return None
+        from cogwork.tools.mcp.config import Sources
+        from cogwork.tools.mcp.servers import Servers
+
+        return Servers(self.settings.mcp_servers, Sources(environment=environment()), self.breakers)
+
+    def close(self) -> None:
+        """Close the connections to other people's servers, and end those that were started."""
+        if (servers := self.__dict__.get("mcp")) is not None:
+            servers.close()
 
     def _openai(self) -> Provider:
         chosen = self.settings

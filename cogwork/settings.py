@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -11,11 +12,17 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cogwork.configuration import layers, merged
+from cogwork.tools.mcp.config import NAME, McpServer
 from cogwork.tools.openapi.source import OpenApiSource
 
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
 CATALOG = HOUSE / "graphs" / "catalog"
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of this process, for those settings that refer to it and for the processes that are started."""
+    return os.environ
 
 
 class Settings(BaseSettings):
@@ -94,6 +101,17 @@ class Settings(BaseSettings):
         if wrong := [name for name in sources if not re.fullmatch(r"[A-Za-z][\w-]*", name)]:
             raise ValueError(f"{wrong[0]!r} is no name: letters, digits, _ and - after a letter")
         return sources
+
+    mcp_servers: dict[str, McpServer] = Field(
+        default_factory=dict, description="MCP servers whose tools workflows may name, by name; see docs/mcp.md."
+    )
+
+    @field_validator("mcp_servers")
+    @classmethod
+    def _named_plainly(cls, servers: dict[str, McpServer]) -> dict[str, McpServer]:
+        if unfit := [name for name in servers if not NAME.fullmatch(name)]:
+            raise ValueError(f"{unfit[0]!r} is no name for a server: letters, digits, _ and -, beginning with a letter")
+        return servers
 
     @field_validator("models")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Mapping
 from typing import Final
@@ -79,7 +80,18 @@ async def perform(
     except Exception as error:
         raise _fault(_class_of(error), _said(error)) from error
     plain = _fitting(tool, result, tool.output_schema, max_bytes)
-    return _fitting(tool, plain, output, max_bytes) if output else plain
+    return _fitting(tool, _read_as(output, plain), output, max_bytes) if output else plain
+
+
+def _read_as(schema: Schema, value: Json) -> Json:
+    """The JSON that a text holds, where ``schema`` asks for something that a text is not; else the value as it is."""
+    wanted = schema.get("type", "object" if "properties" in schema else "string")
+    if not isinstance(value, str) or "string" in ([wanted] if isinstance(wanted, str) else wanted):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def _fitting(tool: Tool, result: object, schema: Schema, max_bytes: int) -> Json:

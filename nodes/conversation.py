@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from prompts.tokens import PER_MESSAGE, counter
@@ -116,14 +115,9 @@ def shown(result: Mapping[str, Json]) -> str:
 
 def offered(patterns: Iterable[str], tools: Tools) -> list[str]:
     """The names of the tools that names or patterns such as ``git.*`` mean, each once, in the order of the patterns."""
-    known: list[str] | None = None
     found: dict[str, None] = {}
     for pattern in patterns:
-        if not is_pattern(pattern):
-            found[pattern] = None
-            continue
-        known = list(tools.names()) if known is None else known
-        found.update((name, None) for name in known if fnmatchcase(name, pattern))
+        found.update(dict.fromkeys(tools.matching(pattern) if is_pattern(pattern) else [pattern]))
     return list(found)
 
 

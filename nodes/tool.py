@@ -56,8 +56,8 @@ class ToolNode(CallingNode):
         """One call, arguments checked before and the result after; a finished one is answered from the record."""
         tool = call.services.tools.find(self.tool)
         if tool is None:
-            message = f"Tool {self.tool!r} is not allowed by the settings"
-            raise Fault("invalid_input", message, origin="tool", stage="arguments")
+            why = call.services.tools.problem(self.tool) or f"Tool {self.tool!r} is not allowed by the settings"
+            raise Fault("invalid_input", why, origin="tool", stage="arguments")
         args = call.value("/args") or {}
         check_args(tool, args)
         value = await call.once(

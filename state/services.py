@@ -80,6 +80,9 @@ class Tools(Protocol):
     def names(self) -> Iterable[str]:
         """All names, sorted."""
 
+    def matching(self, pattern: str) -> Iterable[str]:
+        """The names that a pattern such as ``git.*`` fits, sorted; may have to ask a server for its tools, once."""
+
     def problem(self, name: str) -> str | None:
         """Why ``find`` has nothing, where more is known than that nobody has heard of the name: its server is out of reach."""
 

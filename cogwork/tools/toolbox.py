@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 from cogwork.tools.function import FunctionTool, tool
 from nodes.calls import checked_call
+from nodes.conversation import is_pattern
 from state.services import Tool
 
 __all__ = ["FunctionTool", "Toolbox", "checked_call", "tool"]
+
+
+class ToolServers(Protocol):
+    """Servers whose tools become known only when they are asked."""
+
+    @property
+    def prefixes(self) -> frozenset[str]:
+        """What the names of their tools begin with, up to the first dot."""
+
+    def find(self, name: str) -> Tool | None:
+        """The tool of that name, or None; may have to ask its server, once."""
+
+    def names(self) -> list[str]:
+        """The names that are known by now."""
+
+    def problem(self, name: str) -> str | None:
+        """Why ``find`` has nothing, where more is known."""
+
+    def explore(self) -> dict[str, str]:
+        """Ask all of them; says of which the tools cannot be had, and why."""
+
+    async def release(self, run: str) -> None:
+        """Let go of what is held for that run."""
 
 
 class Toolbox:
@@ -18,35 +43,66 @@ class Toolbox:
     ``troubles`` says why tools are missing that one might look for: by name, or for all whose names begin so (``shop.``).
 
     Raises:
-        ValueError: two tools have one name.
+        ValueError: two tools have one name, or a server's tools would be named like others.
     """
 
     def __init__(
-        self, tools: Iterable[Tool], *, allowed: Iterable[str] | None = None, troubles: Mapping[str, str] | None = None
+        self,
+        tools: Iterable[Tool],
+        *,
+        allowed: Iterable[str] | None = None,
+        troubles: Mapping[str, str] | None = None,
+        servers: ToolServers | None = None,
     ) -> None:
         self._troubles = dict(troubles or {})
-        patterns = None if allowed is None else tuple(allowed)
+        self._patterns = None if allowed is None else tuple(allowed)
+        self._servers = servers
         self._tools: dict[str, Tool] = {}
         for each in tools:
             if each.name in self._tools:
                 raise ValueError(f"There are two tools named {each.name}; rename one or leave one out.")
-            if patterns is None or any(fnmatchcase(each.name, pattern) for pattern in patterns):
-                self._tools[each.name] = each
+            if servers is not None and (prefix := each.name.partition(".")[0]) in servers.prefixes:
+                message = f"The MCP server with the prefix {prefix} would have tools named like {each.name}"
+                raise ValueError(f"{message}; give the server another prefix.")
+            self._tools[each.name] = each
+        self._tools = {name: each for name, each in self._tools.items() if self._allows(name)}
+
+    def _allows(self, name: str) -> bool:
+        return self._patterns is None or any(fnmatchcase(name, pattern) for pattern in self._patterns)
 
     def find(self, name: str) -> Tool | None:
-        """The tool of that name, or None."""
-        return self._tools.get(name)
+        """The tool of that name, or None; asks a server for its tools where nobody has yet."""
+        own = self._tools.get(name)
+        if own is not None or self._servers is None or not self._allows(name):
+            return own
+        return self._servers.find(name)
 
     def names(self) -> list[str]:
-        """All names, sorted."""
-        return sorted(self._tools)
+        """All names, sorted; those of servers' tools as far as they are known by now."""
+        served = self._servers.names() if self._servers is not None else []
+        return sorted([*self._tools, *filter(self._allows, served)])
+
+    def explore(self) -> dict[str, str]:
+        """Ask every server for its tools, so that ``names`` has them all; says which could not be reached, and why."""
+        return self._servers.explore() if self._servers is not None else {}
 
     def problem(self, name: str) -> str | None:
-        """Why ``find`` has nothing of that name, where more is known than that nobody has heard of it."""
+        """Why ``find`` has nothing, where more is known than that: the tool's server is out of reach, say."""
         if name in self._tools:
             return None
         at = next((at for at in self._troubles if name == at or (at.endswith(".") and name.startswith(at))), None)
-        return None if at is None else self._troubles[at]
+        if at is not None:
+            return self._troubles[at]
+        return self._servers.problem(name) if self._servers is not None and self._allows(name) else None
+
+    def matching(self, pattern: str) -> list[str]:
+        """The names that a pattern such as ``git.*`` fits, sorted; servers that it may mean are asked for their tools, once."""
+        if self._servers is not None:
+            if is_pattern(pattern.partition(".")[0]):
+                self._servers.explore()
+            else:
+                self._servers.find(pattern)
+        return [name for name in self.names() if fnmatchcase(name, pattern)]
 
     @property
     def troubles(self) -> list[str]:
@@ -54,4 +110,6 @@ class Toolbox:
         return list(self._troubles.values())
 
     async def release(self, run: str) -> None:
-        """Nothing is held for a run alone."""
+        """Let go of what is held for that run alone: sessions with servers."""
+        if self._servers is not None:
+            await self._servers.release(run)

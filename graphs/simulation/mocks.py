@@ -113,6 +113,10 @@ class MockTools:
         """All names."""
         return self.real.names()  # type: ignore[no-any-return]
 
+    def matching(self, pattern: str) -> Iterable[str]:
+        """The names that a pattern fits."""
+        return self.real.matching(pattern)  # type: ignore[no-any-return]
+
     def problem(self, name: str) -> str | None:
         """What the real tools know of a name that they do not find."""
         return self.real.problem(name)  # type: ignore[no-any-return]

@@ -54,6 +54,7 @@ _NAMING: Final = {
     "recursive_use": "a workflow uses itself, or workflows nest too deeply",
     "self_reference": "a step refers to its own value",
     "several_results": "a loop's body has several last steps and the loop does not say which value it yields",
+    "tool_server_unreachable": "the server of a tool cannot be reached, or what it says of the tool cannot be used",
     "unknown_agent": "no agent of that name is declared",
     "unknown_dependency": "depends_on names no step of the same block",
     "unknown_group_member": "a parallel group names no step of the workflow",
