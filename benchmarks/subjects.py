@@ -68,6 +68,10 @@ class NoModels:
     def price(self, name: str) -> None:
         return None
 
+    def fallbacks(self, mode: str | None) -> tuple[str, ...]:
+        """No mode has any."""
+        return ()
+
     def problem(self, name: str) -> str:
         """There is none."""
         return f"the benchmarks use no model, not {name}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cogwork.agents import Agents
+from cogwork.breaker import Breakers
 from cogwork.models.chat import ChatModels, Provider
 from cogwork.settings import CATALOG, Settings
 from cogwork.tools.builtin import builtin_tools
@@ -44,24 +45,40 @@ class App:
     @cached_property
     def services(self) -> Services:
         """The tools, models and prompts that the settings allow."""
-        return Services(tools=self._toolbox(), models=self._models(), prompts=self._prompts())
+        return Services(tools=self._toolbox(), models=self.models, prompts=self._prompts())
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
         given = builtin_tools(roots=chosen.roots, write_roots=chosen.write_roots, allow_python=chosen.allow_python)
         return Toolbox([*given, *self.tools], allowed=chosen.tools)
 
-    def _models(self) -> ChatModels:
+    @cached_property
+    def breakers(self) -> Breakers:
+        """The circuit breakers of the services that were called."""
+        return Breakers()
+
+    @cached_property
+    def models(self) -> ChatModels:
+        """The chat models that the settings allow: found, listed, warmed and released."""
         chosen = self.settings
-        own = {"base_url": chosen.openai_base_url, "needs_key": False} if chosen.openai_base_url else {}
-        openai = Provider(api_key=chosen.openai_api_key, **own)  # type: ignore[arg-type]
         return ChatModels(
             default=chosen.model,
             per_mode=chosen.models,
-            providers={"openai": openai},
+            modes=chosen.modes,
+            providers={**self._vendors(), **chosen.providers},
+            facts=chosen.model_facts,
             allowed=chosen.allowed_models,
             prices=chosen.prices,
+            breakers=self.breakers,
         )
+
+    def _vendors(self) -> dict[str, Provider]:
+        """The endpoints for which a key or an address of their own is set; a table of ``providers`` outranks them."""
+        chosen = self.settings
+        found = {"openai": Provider(api_key=chosen.openai_api_key, base_url=chosen.openai_base_url)}
+        if chosen.anthropic_api_key is not None:
+            found["anthropic"] = Provider(kind="anthropic", api_key=chosen.anthropic_api_key)
+        return found
 
     def _prompts(self) -> PromptLibrary:
         return PromptLibrary([SHIPPED, *self.settings.prompts])

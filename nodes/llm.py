@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -15,12 +16,15 @@ from nodes.reuse import Reuse
 from nodes.structured import ask, take_turn
 from state.errors import Fault
 from state.services import CallContext, Effect, RenderedPrompt, Services
+from state.usage import billed
 from state.values import Json, Schema
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage, HumanMessage
 
+SETTINGS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "max_tokens", "stop")
+"""The fields that say how the model is asked."""
 _PROMPT_NAME = re.compile(r"[\w./-]+")
 
 
@@ -50,6 +54,10 @@ class LlmNode(CallingNode):
     handoffs: bool = Field(True, description="Whether its agent may hand its work over to others.")
     mode: Literal["planning", "coding", "information", "debugging", "generic"] | None = None
     temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1, description="Of the likeliest tokens, those of this share together.")
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = Field(None, description="For answers that repeat, as far as the endpoint can.")
     max_tokens: int | None = Field(None, ge=1)
     stop: list[str] = Field(default_factory=list)
     history: bool = Field(False, description="See the thread's messages, and add this exchange to them.")
@@ -115,7 +123,7 @@ class LlmNode(CallingNode):
         target = name or _name_of(model)
         told = messages_to_dict(asked)
         about = {
-            "model": [target, type(model).__name__, _name_of(model)],
+            "model": [target, type(model).__name__, _name_of(model), model._identifying_params],
             "messages": told,
             "output": schema,
             "settings": settings,
@@ -123,9 +131,17 @@ class LlmNode(CallingNode):
         }
 
         async def do(context: CallContext) -> Json:
-            if turn:
-                return (await take_turn(model, asked, tools, schema, config=call.config)).to_dict()
-            return (await ask(model, asked, schema, config=call.config)).to_dict()
+            price = call.services.models.price(target)
+            try:
+                if turn:
+                    answer = await take_turn(model, asked, tools, schema, config=call.config)
+                else:
+                    answer = await ask(model, asked, schema, config=call.config)
+            except Fault as fault:
+                if isinstance(fault.details, dict) and (usage := fault.details.get("usage")):
+                    fault.details["usage"] = billed(usage, target, price)
+                raise
+            return replace(answer, usage=billed(answer.usage, target, price)).to_dict()
 
         answer = await call.once(
             target=target,
@@ -158,8 +174,8 @@ class LlmNode(CallingNode):
         return RenderedPrompt(system="\n\n".join(t for t in (told.system, _text(system)) if t), user=told.user)
 
     def _settings(self) -> dict[str, Json]:
-        chosen = {"temperature": self.temperature, "max_tokens": self.max_tokens, "stop": self.stop or None}
-        return {name: value for name, value in chosen.items() if value is not None}
+        chosen = {name: getattr(self, name) for name in SETTINGS}
+        return {name: value for name, value in chosen.items() if value is not None and value != []}
 
 
 def messages_to_dict(messages: Sequence[BaseMessage]) -> list[Json]:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from nodes.answers import SHOWN, Answer, OnToken, Pieces, added, no_constant
+from nodes.answers import SHOWN, Answer, OnToken, Pieces, no_constant
 from nodes.model_faults import fault_of
 from state.errors import Fault
 from state.schemas import faults as schema_faults
+from state.usage import added
 from state.values import Json, Schema, UnfitValue, normalise
 
 if TYPE_CHECKING:

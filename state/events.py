@@ -44,7 +44,7 @@ class Event:
     they apply, ``usage``, ``fallback`` and ``cached``; ``step.skipped`` ``cause``; ``step.failed``, ``run.failed`` and
     ``run.cancelled`` ``error``; ``step.undone`` ``of`` and, where it could not be, ``error``; ``step.opened`` ``count``;
     ``step.waiting`` the question; ``run.completed`` ``output``; ``run.pausing`` and ``run.paused`` ``reason``, the latter also
-    ``questions``.
+    ``questions``. The last event has ``usage`` where a model was asked: what the whole run has used.
     """
 
     kind: EventKind

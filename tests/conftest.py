@@ -130,6 +130,10 @@ class _NoModels:
         """Nothing is known of its price."""
         return getattr(self, "prices", {}).get(name)
 
+    def fallbacks(self, mode: str | None) -> tuple[str, ...]:
+        """None serves."""
+        return ()
+
     def problem(self, name: str) -> str | None:
         return f"no model {name} on this stage"
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cogwork.cli import agents, author, catalog, context, diff, exits, fork, inspect, runs, simulate, stopping
+from cogwork.cli import agents, author, catalog, context, diff, exits, fork, inspect, models, runs, simulate, stopping
 
 
 class Door(TyperGroup):
@@ -69,7 +69,7 @@ for _panel, _commands in {
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
-    "What there is": (catalog.workflows, catalog.modes, catalog.tools, agents.agents),
+    "What there is": (catalog.workflows, catalog.modes, catalog.tools, models.models, agents.agents),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
