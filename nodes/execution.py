@@ -48,6 +48,8 @@ class Outcome:
     cached: bool = False
     model: str = ""
     """The model that answered, where one was asked."""
+    truncated: bool = False
+    """Whether the value, a text, ended at the model's token limit."""
 
 
 class Recorder(Protocol):

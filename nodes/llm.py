@@ -98,7 +98,7 @@ class LlmNode(CallingNode):
         value = answer.value if self.output is not None else answer.text
         exchange = (question, _assistant(answer)) if self.history else ()
         usage = {} if call.cached else answer.usage
-        return Outcome(value=value, usage=usage, messages=exchange, cached=call.cached, model=model)
+        return Outcome(value=value, usage=usage, messages=exchange, cached=call.cached, model=model, truncated=answer.truncated)
 
     def _asked(self, system: str, question: HumanMessage, call: StepCall) -> list[BaseMessage]:
         """What the model is told: instructions, the thread's messages where they are wanted, the question."""

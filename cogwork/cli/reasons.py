@@ -65,6 +65,8 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
     told += [f"{record['attempts']} attempts"] if (record.get("attempts") or 1) > 1 else []
     if record.get("fallback"):
         told.append(f"served by {record['fallback']}")
+    if record.get("truncated"):
+        told.append("cut at its token limit")
     if record.get("cached"):
         told.append("from the cache")
     if record.get("resolved"):

@@ -36,6 +36,8 @@ def settle_outcome(scheduler: Scheduler, batch: Batch, member: Instance, outcome
         record["fallback"] = shown["fallback"] = outcome.fallback
     if outcome.cached:
         record["cached"] = shown["cached"] = True
+    if outcome.truncated:
+        record["truncated"] = shown["truncated"] = True
     if undo := undo_of(scheduler, member, outcome, record):
         record["undo"] = undo
     batch.messages.extend(outcome.messages)
