@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import anthropic
 from langchain_anthropic import ChatAnthropic
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from cogwork.models.endpoint import Endpoint
 from cogwork.models.guarded import Guarded
 from cogwork.models.transport import async_client, no_client, silence
+from state.errors import Fault
 
 FIELDS: Final[Mapping[str, str]] = {
     "temperature": "temperature",
@@ -40,6 +41,15 @@ class AnthropicModel(Guarded, ChatAnthropic):
     @cached_property
     def _client(self) -> anthropic.Client:
         return anthropic.Client(api_key="not-needed", base_url=self._endpoint.provider.address, http_client=no_client())
+
+    def _get_request_payload(self, input_: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            return dict(super()._get_request_payload(input_, **kwargs))
+        except (ValueError, LookupError, TypeError, AttributeError) as err:
+            if "response_format" not in kwargs:
+                raise
+            told = f"This response_format cannot be said in Anthropic's protocol: {err}"[:500]
+            raise Fault("invalid_input", told, origin="model") from err
 
 
 def chat_model(name: str, endpoint: Endpoint) -> AnthropicModel:
