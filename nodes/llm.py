@@ -98,7 +98,9 @@ class LlmNode(CallingNode):
         value = answer.value if self.output is not None else answer.text
         exchange = (question, _assistant(answer)) if self.history else ()
         usage = {} if call.cached else answer.usage
-        return Outcome(value=value, usage=usage, messages=exchange, cached=call.cached, model=model, truncated=answer.truncated)
+        return Outcome(
+            value=value, usage=usage, messages=exchange, cached=call.cached, model=model, truncated=answer.truncated
+        )
 
     def _asked(self, system: str, question: HumanMessage, call: StepCall) -> list[BaseMessage]:
         """What the model is told: instructions, the thread's messages where they are wanted, the question."""
@@ -195,7 +197,12 @@ def _assistant(answer: Answer) -> Any:
 
 def _name_of(model: BaseChatModel) -> str:
     """What the model calls itself."""
-    return str(getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__)
+    return str(
+        getattr(model, "full_name", None)
+        or getattr(model, "model_name", None)
+        or getattr(model, "model", None)
+        or type(model).__name__
+    )
 
 
 def _text(value: Json) -> str:

@@ -151,12 +151,16 @@ MODES["shorter than it says"] = _short
 
 
 @asynccontextmanager
-async def endpoint(mode: Mode) -> AsyncIterator[str]:
-    """The address of an endpoint that answers every request so."""
+async def endpoint(mode: Mode, sent: list[dict[str, Any]] | None = None, *, port: int = 0) -> AsyncIterator[str]:
+    """The address of an endpoint that answers every request so; ``sent`` gets the bodies of the requests."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await reader.readuntil(b"\r\n\r\n")
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+            length = next((int(line.split(":")[1]) for line in lines if line.startswith("content-length:")), 0)
+            body = await reader.readexactly(length)
+            if sent is not None:
+                sent.append(json.loads(body))
             await mode(writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -169,7 +173,7 @@ async def endpoint(mode: Mode) -> AsyncIterator[str]:
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.create_task(serve(reader, writer)))
 
-    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    server = await asyncio.start_server(begin, "127.0.0.1", port)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     finally:

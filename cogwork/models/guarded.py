@@ -32,6 +32,11 @@ class Guarded(BaseChatModel):
         return False
 
     @property
+    def full_name(self) -> str:
+        """The name that specs use, ``provider:model``."""
+        return f"{self._endpoint.name}:{getattr(self, 'model_name', None) or getattr(self, 'model', '')}"
+
+    @property
     def _identifying_params(self) -> dict[str, Any]:
         return {**super()._identifying_params, "endpoint": self._endpoint.provider.address}
 
