@@ -65,19 +65,26 @@ class App:
             default=chosen.model,
             per_mode=chosen.models,
             modes=chosen.modes,
-            providers={**self._vendors(), **chosen.providers},
+            providers=self._providers(),
             facts=chosen.model_facts,
             allowed=chosen.allowed_models,
             prices=chosen.prices,
             breakers=self.breakers,
         )
 
-    def _vendors(self) -> dict[str, Provider]:
-        """The endpoints for which a key or an address of their own is set; a table of ``providers`` outranks them."""
-        chosen = self.settings
-        found = {"openai": Provider(api_key=chosen.openai_api_key, base_url=chosen.openai_base_url)}
+    def _providers(self) -> dict[str, Provider]:
+        """The endpoints of the settings; a vendor's own gets its key from the variable that all its programs know.
+
+        That key goes to no other address than the vendor's, or the one that ``OPENAI_BASE_URL`` names beside it.
+        """
+        chosen, found = self.settings, dict(self.settings.providers)
+        known = {"openai": {"api_key": chosen.openai_api_key, "base_url": chosen.openai_base_url}}
         if chosen.anthropic_api_key is not None:
-            found["anthropic"] = Provider(kind="anthropic", api_key=chosen.anthropic_api_key)
+            known["anthropic"] = {"api_key": chosen.anthropic_api_key, "base_url": None}
+        for name, given in known.items():
+            described = found.setdefault(name, Provider(kind=name))  # type: ignore[arg-type]
+            if described.kind == name and described.api_key is None and described.base_url is None:
+                found[name] = described.model_copy(update=given)
         return found
 
     def _prompts(self) -> PromptLibrary:
