@@ -15,6 +15,7 @@ from benchmarks.durable import durable
 from benchmarks.figures import Table, report, show
 from benchmarks.language import language
 from benchmarks.makespan import makespan
+from benchmarks.models import models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
 from benchmarks.settings import Settings, quick
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "storage": storage,
     "durable": durable,
     "pausing": pausing,
+    "models": models,
     "makespan": makespan,
 }
 WIDTH = 160

@@ -82,7 +82,7 @@ class App:
         if chosen.anthropic_api_key is not None:
             known["anthropic"] = {"api_key": chosen.anthropic_api_key, "base_url": None}
         for name, given in known.items():
-            described = found.setdefault(name, Provider(kind=name))  # type: ignore[arg-type]
+            described = found.setdefault(name, Provider(kind=name))
             if described.kind == name and described.api_key is None and described.base_url is None:
                 found[name] = described.model_copy(update=given)
         return found
