@@ -23,6 +23,7 @@ from langgraph.types import Command
 from pydantic import SecretStr
 
 import cogwork
+from cogwork.models.provider import Provider
 from cogwork.settings import Settings
 from graphs.analysis.check import CODES
 from graphs.analysis.names import METADATA
@@ -48,6 +49,7 @@ NAMED = (
     "operations.md",
     "testing.md",
     "agents.md",
+    "models.md",
 )
 PAGES = (HOUSE / "README.md", *(DOCS / name for name in NAMED), *sorted((DOCS / "decisions").glob("*.md")))
 FOLDERS = ("benchmarks", "cogwork", "docs", "examples", "graphs", "nodes", "prompts", "state", "tests")
@@ -350,12 +352,23 @@ def settings_table() -> str:
     return table(["setting", "environment variable", "default", "meaning"], rows)
 
 
+def endpoints_table() -> str:
+    """The settings of an endpoint."""
+    rows = []
+    for name, info in Provider.model_fields.items():
+        default = info.get_default(call_default_factory=True)
+        text = "" if default is None else json.dumps(list(default) if isinstance(default, tuple) else default)
+        rows.append([f"`{name}`", f"`{text}`" if text else "none", info.description or ""])
+    return table(["setting", "default", "meaning"], rows)
+
+
 GENERATED: Mapping[str, tuple[str, Callable[[], str]]] = {
     "functions": ("expressions.md", functions_table),
     "limits": ("expressions.md", limits_table),
     "unsupported": ("language.md", unsupported_table),
     "codes": ("language.md", codes_table),
     "settings": ("operations.md", settings_table),
+    "endpoints": ("models.md", endpoints_table),
 }
 
 

@@ -40,7 +40,7 @@ class Provider(Described):
     max_wait_s: float = Field(60.0, ge=0, description="The longest that a call waits for its turn at the limits below.")
     max_reply_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="A reply that grows beyond this is stopped.")
     max_concurrency: int | None = Field(None, ge=1, description="How many calls may be under way at once.")
-    requests_per_minute: int | None = Field(None, ge=1)
+    requests_per_minute: int | None = Field(None, ge=1, description="How many calls may begin in any minute.")
     tokens_per_minute: int | None = Field(None, ge=1, description="Tokens read and written; estimated before a call.")
     breaker_threshold: int = Field(5, ge=1, description="Failures in a row after which it is left alone.")
     breaker_cooldown_s: float = Field(30.0, gt=0, description="For how long it is left alone, at least.")
