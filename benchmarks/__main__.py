@@ -16,6 +16,7 @@ from benchmarks.figures import Table, report, show
 from benchmarks.language import language
 from benchmarks.makespan import makespan
 from benchmarks.mcp import tools
+from benchmarks.models import models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
 from benchmarks.prompts import prompts
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "pausing": pausing,
     "toolsearch": toolsearch,
     "tools": tools,
+    "models": models,
     "makespan": makespan,
     "prompts": prompts,
 }

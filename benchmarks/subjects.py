@@ -65,8 +65,16 @@ class NoModels:
         """There is none."""
         raise LookupError("the benchmarks use no model")
 
+    def context_length(self, name: str) -> int | None:
+        """Nobody has said how much it takes."""
+        return None
+
     def price(self, name: str) -> None:
         return None
+
+    def fallbacks(self, mode: str | None) -> tuple[str, ...]:
+        """No mode has any."""
+        return ()
 
     def problem(self, name: str) -> str:
         """There is none."""

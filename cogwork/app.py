@@ -53,7 +53,7 @@ class App:
     @cached_property
     def services(self) -> Services:
         """The tools, models and prompts that the settings allow."""
-        return Services(tools=self._toolbox(), models=self._models(), prompts=self._prompts(), finder=self.finder)
+        return Services(tools=self._toolbox(), models=self.models, prompts=self._prompts(), finder=self.finder)
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
@@ -93,20 +93,35 @@ class App:
         if (servers := self.__dict__.get("mcp")) is not None:
             servers.close()
 
-    def _openai(self) -> Provider:
-        chosen = self.settings
-        own = {"base_url": chosen.openai_base_url, "needs_key": False} if chosen.openai_base_url else {}
-        return Provider(api_key=chosen.openai_api_key, **own)  # type: ignore[arg-type]
-
-    def _models(self) -> ChatModels:
+    @cached_property
+    def models(self) -> ChatModels:
+        """The chat models that the settings allow: found, listed, warmed and released."""
         chosen = self.settings
         return ChatModels(
             default=chosen.model,
             per_mode=chosen.models,
-            providers={"openai": self._openai()},
+            modes=chosen.modes,
+            providers=self._providers(),
+            facts=chosen.model_facts,
             allowed=chosen.allowed_models,
             prices=chosen.prices,
+            breakers=self.breakers,
         )
+
+    def _providers(self) -> dict[str, Provider]:
+        """The endpoints of the settings; a vendor's own gets its key from the variable that all its programs know.
+
+        That key goes to no other address than the vendor's, or the one that ``OPENAI_BASE_URL`` names beside it.
+        """
+        chosen, found = self.settings, dict(self.settings.providers)
+        known = {"openai": {"api_key": chosen.openai_api_key, "base_url": chosen.openai_base_url}}
+        if chosen.anthropic_api_key is not None:
+            known["anthropic"] = {"api_key": chosen.anthropic_api_key, "base_url": None}
+        for name, given in known.items():
+            described = found.setdefault(name, Provider(kind=name))
+            if described.kind == name and described.api_key is None and described.base_url is None:
+                found[name] = described.model_copy(update=given)
+        return found
 
     def _prompts(self) -> PromptLibrary:
         return PromptLibrary([SHIPPED, *self.settings.prompts])
@@ -137,7 +152,7 @@ class App:
         if model is None and self.settings.embeddings is not None:
             from cogwork.models.embeddings import embeddings
 
-            model = embeddings(self.settings.embeddings, self._openai())
+            model = embeddings(self.settings.embeddings, self._providers()["openai"])
         return ToolIndex(embeddings=model, cache=self.settings.state_dir / "embeddings.sqlite")
 
     # -- workflows -----------------------------------------------------------------------------------------

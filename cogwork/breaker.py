@@ -62,6 +62,18 @@ class Breaker:
         """Seconds until a call may be tried; 0 where one may now."""
         return max(0.0, self._until - self.clock()) if self._until is not None else 0.0
 
+    def look(self, origin: Origin) -> None:
+        """A call would be made, if it need not wait for its turn first: as ``enter``, but it does not become the probe.
+
+        Raises:
+            Fault: ``unavailable`` with ``retry_after``; the breaker is open.
+        """
+        with self._lock:
+            if not (wait := self.retry_after):
+                return
+            self.rejected += 1
+        raise self._refusal(origin, wait)
+
     def enter(self, origin: Origin) -> None:
         """A call is about to be made.
 
@@ -76,8 +88,11 @@ class Breaker:
                 self._probing = now
                 return
             self.rejected += 1
+        raise self._refusal(origin, wait)
+
+    def _refusal(self, origin: Origin, wait: float) -> Fault:
         told = f"{self.service} is left alone after {self.failures} failures in a row ({self.last_fault})"
-        raise Fault(
+        return Fault(
             "unavailable",
             told,
             origin=origin,
@@ -148,11 +163,16 @@ class Breakers:
     clock: Callable[[], float] = time.monotonic
     _made: dict[str, Breaker] = field(default_factory=dict)
 
-    def of(self, service: str) -> Breaker:
-        """The breaker of that service."""
+    def of(self, service: str, *, threshold: int | None = None, cooldown: float | None = None) -> Breaker:
+        """The breaker of that service, made with these bounds, else with those that all have."""
         return self._made.setdefault(
             service,
-            Breaker(service=service, threshold=self.threshold, cooldown=self.cooldown, clock=self.clock),
+            Breaker(
+                service=service,
+                threshold=threshold or self.threshold,
+                cooldown=cooldown or self.cooldown,
+                clock=self.clock,
+            ),
         )
 
     def health(self) -> list[dict[str, Json]]:

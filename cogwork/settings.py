@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cogwork.configuration import layers, merged
+from cogwork.models.provider import ModelFacts, ModeModel, Provider
 from cogwork.tools.mcp.config import NAME, McpServer
 from cogwork.tools.openapi.source import OpenApiSource
 
@@ -62,6 +63,18 @@ class Settings(BaseSettings):
     models: dict[str, str] = Field(
         default_factory=dict, description="The model per mode, such as {coding: openai:gpt-4o}."
     )
+    modes: dict[str, ModeModel] = Field(
+        default_factory=dict,
+        description="Per mode its model, how it is asked (temperature, max_tokens, …) and fallback, a list of models.",
+    )
+    providers: dict[str, Provider] = Field(
+        default_factory=dict,
+        description="Endpoints by name, the first part of provider:model: see [models](models.md#endpoints).",
+    )
+    model_facts: dict[str, ModelFacts] = Field(
+        default_factory=dict,
+        description="By model what is known of it (context_length, price, …) and how it is asked.",
+    )
     prices: dict[str, tuple[float, float]] = Field(
         default_factory=dict,
         description="USD per million tokens read and written, by model: {openai:gpt-4o: [2.5, 10]}; for limits on cost.",
@@ -76,6 +89,9 @@ class Settings(BaseSettings):
         None,
         validation_alias="OPENAI_BASE_URL",
         description="Address of an OpenAI-compatible service (Ollama, vLLM, …).",
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        default=None, validation_alias="ANTHROPIC_API_KEY", description="Key of the provider anthropic."
     )
     synchronous: Literal["FULL", "NORMAL"] = Field(
         "FULL", description="SQLite's durability: FULL survives a power cut."
@@ -113,9 +129,16 @@ class Settings(BaseSettings):
             raise ValueError(f"{unfit[0]!r} is no name for a server: letters, digits, _ and -, beginning with a letter")
         return servers
 
-    @field_validator("models")
+    @field_validator("providers")
     @classmethod
-    def _modes(cls, models: dict[str, str]) -> dict[str, str]:
+    def _named(cls, providers: dict[str, Provider]) -> dict[str, Provider]:
+        if wrong := [name for name in providers if not name or ":" in name or name == "offline"]:
+            raise ValueError(f"a provider cannot be named {wrong[0]!r}")
+        return providers
+
+    @field_validator("models", "modes")
+    @classmethod
+    def _modes(cls, models: dict[str, Any]) -> dict[str, Any]:
         modes = {"planning", "coding", "information", "debugging", "generic"}
         if unknown := set(models) - modes:
             raise ValueError(f"unknown modes: {', '.join(sorted(unknown))}; there are {', '.join(sorted(modes))}")

@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from graphs.runtime.calling import STEP_METADATA
 from state.errors import WorkflowCancelled, WorkflowFailed
 from state.events import Event, EventKind, is_event
+from state.usage import total
 from state.values import Json
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ async def events_of(
             for event in story.told(mode, chunk):
                 yield event
     except WorkflowFailed as failed:
-        yield story.event("run.failed", error=failed.error)
+        yield story.event("run.failed", error=failed.error, **story.used())
         return
     except WorkflowCancelled as cancelled:
-        yield story.event("run.cancelled", error=cancelled.error)
+        yield story.event("run.cancelled", error=cancelled.error, **story.used())
         return
     yield story.ending()
 
@@ -71,8 +72,13 @@ class _Story:
         """The event that says where the run rests: at questions, on request, or at a breakpoint, where there are none."""
         run = self.values.get("run", {})
         if self.questions or run.get("status") in ("running", "paused"):
-            return self.event("run.paused", questions=self.questions, reason=run.get("reason"))
-        return self.event("run.completed", output=self.values.get("output"))
+            return self.event("run.paused", questions=self.questions, reason=run.get("reason"), **self.used())
+        return self.event("run.completed", output=self.values.get("output"), **self.used())
+
+    def used(self) -> dict[str, Json]:
+        """What the run has used up to now, where it has asked a model."""
+        usage = total(self.values.get("nodes", {}).values())
+        return {"usage": usage} if usage else {}
 
     def event(self, kind: EventKind, *, step: str = "", **data: Json) -> Event:
         run = self.values.get("run", {}).get("id", "")

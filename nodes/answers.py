@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from state.errors import Fault
+from state.usage import counted, summed
 from state.values import Json, normalise
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Answer:
 
     text: str
     value: Json
-    usage: dict[str, int] = field(default_factory=dict)
+    usage: dict[str, Json] = field(default_factory=dict)
     model: str = ""
     finish_reason: str = ""
     truncated: bool = False
@@ -59,7 +60,7 @@ class Pieces:
         self.on_token = on_token
         self.texts: list[str] = []
         self.size = 0
-        self.usage: dict[str, int] = {}
+        self.usage: dict[str, Json] = {}
         self.finish = self.model = self.refusal = self.message_id = ""
         self.calls: Any = None
         """The chunks that hold pieces of tool calls, joined."""
@@ -88,7 +89,7 @@ class Pieces:
         self.model = str(about.get("model_name") or about.get("model") or self.model)
         self.refusal = str(chunk.additional_kwargs.get("refusal") or self.refusal)
         if used := getattr(chunk, "usage_metadata", None):
-            self.usage = added(self.usage, {name: n for name, n in used.items() if isinstance(n, int)})
+            self.usage = summed(self.usage, counted(used))
 
     def _take_calls(self, pieces: Sequence[Any]) -> None:
         """Add the pieces of tool calls that one chunk holds."""
@@ -103,7 +104,7 @@ class Pieces:
 
     def answer(self) -> Answer:
         """What the chunks amount to, or the fault."""
-        text = "".join(self.texts)
+        text = _whole("".join(self.texts))
         calls = _wanted(self.calls)
         if self.refusal or self.finish in _REFUSED:
             raise Fault(
@@ -165,6 +166,14 @@ def no_constant(name: str) -> Json:
     raise ValueError(f"{name} is not JSON")
 
 
-def added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    """The sum of two usages."""
-    return {name: one.get(name, 0) + other.get(name, 0) for name in (*one, *(n for n in other if n not in one))}
+def _whole(text: str) -> str:
+    """The text, in which pieces have parted no character.
+
+    Raises:
+        Fault: ``invalid_output``; half a character is left, which no store and no protocol can hold.
+    """
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        told = "The model's answer holds half a character (a lone surrogate)"
+        raise Fault("invalid_output", told, origin="model") from error

@@ -12,6 +12,7 @@ from nodes.reuse import Reuse
 from nodes.template import Value
 from state.errors import Asked, Fault, InDoubt
 from state.services import CallContext, Effect, Services
+from state.usage import added
 from state.values import Json
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Outcome:
     """The model that answered, where one was asked."""
     prompt: Mapping[str, Json] = field(default_factory=dict)
     """What the model was told: the prompt file's name and version, its tokens where they were counted, what was left out."""
+    truncated: bool = False
+    """Whether the value, a text, ended at the model's token limit."""
 
 
 class Recorder(Protocol):
@@ -154,11 +157,13 @@ class StepCall:
     def pay(self, fault: Fault) -> None:
         """Note what the failed attempt used."""
         used = fault.details.get("usage") if isinstance(fault.details, dict) else None
-        self.paid.update(_sum(self.paid, used or {}))
+        whole = added(self.paid, used or {})
+        self.paid.clear()
+        self.paid.update(whole)
 
     def billed(self, usage: Mapping[str, Json]) -> dict[str, Json]:
         """The usage with that of the failed attempts before; asked once."""
-        whole = _sum(self.paid, usage)
+        whole = added(self.paid, usage)
         self.paid.clear()
         return whole
 
@@ -284,10 +289,6 @@ class _Making:
             origin=fault.origin,
             retry_after=fault.retry_after,
         )
-
-
-def _sum(one: Mapping[str, Json], other: Mapping[str, Json]) -> dict[str, Json]:
-    return {**one, **{name: one.get(name, 0) + number for name, number in other.items()}}
 
 
 _Cut: TypeAlias = _Making

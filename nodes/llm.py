@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -13,15 +14,18 @@ from nodes.base import CallingNode, Outcome, Slot, StepCall
 from nodes.profile import Approval, Budget
 from nodes.reuse import Reuse
 from nodes.structured import ask, take_turn
-from nodes.telling import FOR_THE_ANSWER, History, Question, Room, context_length
+from nodes.telling import FOR_THE_ANSWER, History, Question, Room
 from state.errors import Fault
 from state.services import CallContext, Effect, PromptFile, RenderedPrompt, Services
+from state.usage import billed
 from state.values import Json, Schema
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
 
+SETTINGS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "max_tokens", "stop")
+"""The fields that say how the model is asked."""
 _PROMPT_NAME = re.compile(r"[\w./-]+(@[\w.-]+)?")
 
 
@@ -51,6 +55,10 @@ class LlmNode(CallingNode):
     handoffs: bool = Field(True, description="Whether its agent may hand its work over to others.")
     mode: Literal["planning", "coding", "information", "debugging", "generic"] | None = None
     temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1, description="Of the likeliest tokens, those of this share together.")
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = Field(None, description="For answers that repeat, as far as the endpoint can.")
     max_tokens: int | None = Field(None, ge=1)
     stop: list[str] = Field(default_factory=list)
     history: bool | History = Field(False, description="See the thread's messages, and add this exchange to them.")
@@ -92,6 +100,7 @@ class LlmNode(CallingNode):
             cached=call.cached,
             model=target,
             prompt=told.about,
+            truncated=answer.truncated,
         )
 
     def found(self, call: StepCall, name: str | None) -> tuple[BaseChatModel, str]:
@@ -111,7 +120,7 @@ class LlmNode(CallingNode):
         """The whole asking, its round of repair included, as one call; with ``tools``, even none, a turn that may call them."""
         told = recorded_messages(asked)
         about = {
-            "model": [target, type(model).__name__, _name_of(model)],
+            "model": [target, type(model).__name__, _name_of(model), model._identifying_params],
             "messages": told,
             "output": schema,
             "settings": self._settings(),
@@ -119,9 +128,17 @@ class LlmNode(CallingNode):
         }
 
         async def do(context: CallContext) -> Json:
-            if tools is not None:
-                return (await take_turn(model, asked, tools, schema, config=call.config)).to_dict()
-            return (await ask(model, asked, schema, config=call.config)).to_dict()
+            price = call.services.models.price(target)
+            try:
+                if tools is not None:
+                    answer = await take_turn(model, asked, tools, schema, config=call.config)
+                else:
+                    answer = await ask(model, asked, schema, config=call.config)
+            except Fault as fault:
+                if isinstance(fault.details, dict) and (usage := fault.details.get("usage")):
+                    fault.details["usage"] = billed(usage, target, price)
+                raise
+            return replace(answer, usage=billed(answer.usage, target, price)).to_dict()
 
         answer = await call.once(
             target=target,
@@ -151,14 +168,14 @@ class LlmNode(CallingNode):
         """How much the model of that name takes."""
         return Room(
             model=model,
-            context_length=context_length(call.services.models, model),
+            context_length=call.services.models.context_length(model),
             answer=self.max_tokens or FOR_THE_ANSWER,
             schema=schema,
         )
 
     def _settings(self) -> dict[str, Json]:
-        chosen = {"temperature": self.temperature, "max_tokens": self.max_tokens, "stop": self.stop or None}
-        return {name: value for name, value in chosen.items() if value is not None}
+        chosen = {name: getattr(self, name) for name in SETTINGS}
+        return {name: value for name, value in chosen.items() if value is not None and value != []}
 
 
 def recorded_messages(messages: Sequence[BaseMessage]) -> list[Json]:
@@ -178,7 +195,12 @@ def _assistant(answer: Answer) -> Any:
 
 def _name_of(model: BaseChatModel) -> str:
     """What the model calls itself."""
-    return str(getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__)
+    return str(
+        getattr(model, "full_name", None)
+        or getattr(model, "model_name", None)
+        or getattr(model, "model", None)
+        or type(model).__name__
+    )
 
 
 def _text(value: Json) -> str:

@@ -63,6 +63,11 @@ def fault_of(error: Exception) -> Fault:
     )
 
 
+def class_of_status(status: int) -> FaultClass:
+    """The class of an HTTP status that is no success."""
+    return _BY_STATUS.get(status) or ("unavailable" if status >= 500 else "invalid_input")
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: list[BaseException] = []
     current: BaseException | None = error
@@ -75,9 +80,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _class_of(error: Exception) -> FaultClass:
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
-        if status in _BY_STATUS:
-            return "budget_exceeded" if _is_quota(error) else _BY_STATUS[status]
-        return "unavailable" if status >= 500 else "invalid_input"
+        return "budget_exceeded" if _is_quota(error) else class_of_status(status)
     if isinstance(error, TimeoutError):
         return "timeout"
     names = [kind.__name__ for kind in type(error).__mro__]
@@ -86,7 +89,14 @@ def _class_of(error: Exception) -> FaultClass:
             return fault_class
     if isinstance(error, ConnectionError | OSError):
         return "connection"
-    from_provider = type(error).__module__.partition(".")[0] in ("openai", "httpx", "httpx2", "httpcore")
+    from_provider = type(error).__module__.partition(".")[0] in (
+        "openai",
+        "anthropic",
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "httpcore2",
+    )
     unreadable = isinstance(error, ValueError | LookupError | TypeError | AttributeError | AssertionError)
     return "unavailable" if from_provider or unreadable else "internal"
 

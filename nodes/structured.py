@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from nodes.answers import SHOWN, Answer, OnToken, Pieces, added, no_constant
+from nodes.answers import SHOWN, Answer, OnToken, Pieces, no_constant
 from nodes.model_faults import fault_of
 from state.errors import Fault
 from state.schemas import faults as schema_faults
+from state.usage import added
 from state.values import Json, Schema, UnfitValue, normalise
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable, RunnableConfig
 
+_FORM_NAMES: Final = ("response_format", "output_config", "output_format", "json_schema")
+"""What an endpoint that cannot answer by schema complains about."""
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 
 
@@ -48,7 +51,7 @@ async def ask(
     try:
         return await _value(_bound(model, schema), messages, schema, on_token, config)
     except Fault as fault:
-        if fault.fault_class != "invalid_input" or "response_format" not in fault.message:
+        if fault.fault_class != "invalid_input" or not any(name in fault.message for name in _FORM_NAMES):
             raise
     return await _value(model, [*messages, _instruction(schema)], schema, on_token, config)
 

@@ -220,10 +220,3 @@ def _message(turn: Turn) -> BaseMessage:
         found: BaseMessage = turn.of
         return found
     return HumanMessage(turn.text) if turn.role == "user" else AIMessage(turn.text)
-
-
-def context_length(models: Any, name: str) -> int | None:
-    """How many tokens the model of that name takes; None where nobody has said."""
-    info = getattr(models, "info", None)
-    found = getattr(info(name), "context_length", None) if info is not None else None
-    return found if isinstance(found, int) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from state.values import Json, Schema
 
@@ -90,6 +90,15 @@ class Tools(Protocol):
         """Let go of what is held for that run alone; it has ended or rests."""
 
 
+class Price(NamedTuple):
+    """What a model costs, in USD per million tokens; tokens out of and into the provider's cache as others where None."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+
+
 class Models(Protocol):
     """The chat models that the settings allow."""
 
@@ -104,8 +113,14 @@ class Models(Protocol):
             Fault: ``invalid_input`` where the name is unknown or not allowed, with suggestions.
         """
 
-    def price(self, name: str) -> tuple[float, float] | None:
-        """USD for a million tokens read and written by the model of that name; None where nobody has said."""
+    def context_length(self, name: str) -> int | None:
+        """How many tokens the model of that name takes, those of its answer among them; None where nobody has said."""
+
+    def price(self, name: str) -> Price | None:
+        """What the model of that name costs; None where nobody has said."""
+
+    def fallbacks(self, mode: str | None) -> Sequence[str]:
+        """The models that serve in that mode, in order, when a step that names no fallback of its own has failed for good."""
 
     def problem(self, name: str) -> str | None:
         """Why ``find`` would refuse that name, in one sentence; None when it would not. Opens no connection."""

@@ -184,6 +184,14 @@ class ScriptedModels:
             raise Fault("invalid_input", refusal, origin="model")
         return self.models[chosen]
 
+    def fallbacks(self, mode: str | None) -> tuple[str, ...]:
+        """No mode has any."""
+        return ()
+
+    def context_length(self, name: str) -> int | None:
+        """Nobody has said how much it takes."""
+        return None
+
     def price(self, name: str) -> tuple[float, float] | None:
         """Nothing is known of its price."""
         return getattr(self, "prices", {}).get(name)

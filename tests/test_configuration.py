@@ -192,5 +192,5 @@ def test_what_may_be_seen_of_a_nested_value(key: str, value: object, written: ob
 def test_one_setting_can_be_asked_for(write: Write, config: Callable[..., Result]) -> None:
     write()
     assert list(json.loads(config("model", "--json").stdout)) == ["model"]
-    done = config("modle")
-    assert (done.exit_code, "did you mean 'model'?" in done.stderr) == (4, True)
+    done = config("synchronus")
+    assert (done.exit_code, "did you mean 'synchronous'?" in done.stderr) == (4, True)

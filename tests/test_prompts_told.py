@@ -43,19 +43,14 @@ Project: {{ context.project }}
 )
 
 
-@dataclass(frozen=True)
-class Info:
-    context_length: int
-
-
 @dataclass(slots=True)
 class Sized(ScriptedModels):
     """Models of which it is known how much they take."""
 
     takes: int = 0
 
-    def info(self, name: str) -> Info:
-        return Info(self.takes)
+    def context_length(self, name: str) -> int | None:
+        return self.takes
 
 
 @dataclass(slots=True)

@@ -115,6 +115,7 @@ class Drive:
             "output": last.data.get("output"),
             "error": last.data.get("error"),
             "questions": questions,
+            "usage": last.data.get("usage"),
             "resume": resume_command(self.thread, questions) if status == "paused" and self.kept else None,
             "exit": code,
         }
@@ -123,7 +124,7 @@ class Drive:
         output = last.data.get("output")
         if output is not None:
             render.value(output)
-        self._footer("completed")
+        self._footer(last, "completed")
 
     def _failed(self, last: Event) -> None:
         from cogwork.cli.reasons import brief_error
@@ -133,13 +134,13 @@ class Drive:
         hint = f"cogwork why {self.thread} {error['node']}" if error.get("node") and self.kept else ""
         render.complain(f"the run failed{where}: {brief_error(error)}", hint)
         self._aftermath()
-        self._footer("failed")
+        self._footer(last, "failed")
 
     def _cancelled(self, last: Event) -> None:
         reason = (last.data.get("error") or {}).get("message")
         render.note("the run was cancelled", f": {reason}" if reason else "")
         self._aftermath()
-        self._footer("cancelled")
+        self._footer(last, "cancelled")
 
     def _aftermath(self) -> None:
         """What was undone, what could not be, and what else went wrong after the first failure."""
@@ -163,14 +164,15 @@ class Drive:
             render.note(
                 ("nothing of this run was kept: leave out --no-checkpoint, or give --answer, to go on", "yellow")
             )
-        self._footer("paused", self._reason(last))
+        self._footer(last, "paused", self._reason(last))
 
-    def _footer(self, status: str, reason: str = "") -> None:
-        from cogwork.cli.reasons import brief_status
+    def _footer(self, last: Event, status: str, reason: str = "") -> None:
+        from cogwork.cli.reasons import brief_status, brief_usage
 
         kept = f"run {self.thread}" if self.kept else "not kept"
         said = f"{render.MARKS[status]} {brief_status(status, reason)}"
-        render.note((said, render.STYLES[status]), (f" · {kept}", "dim"))
+        used = brief_usage(last.data.get("usage"))
+        render.note((said, render.STYLES[status]), (f" · {kept}" + (f" · {used}" if used else ""), "dim"))
 
     def _stopped(self) -> int:
         if self.json:

@@ -11,7 +11,7 @@ import typer
 
 from cogwork.cli import context, render
 from cogwork.cli.exits import MISSING, Refusal
-from cogwork.cli.reasons import aftermath, brief_cause, brief_error, brief_status, remarks
+from cogwork.cli.reasons import aftermath, brief_cause, brief_error, brief_status, brief_usage, money, remarks
 
 if TYPE_CHECKING:
     from cogwork.store.runs import RunSummary
@@ -104,7 +104,7 @@ def show(name: context.RunName, step: StepName = None, json: context.Json = Fals
         _show_step(path, values, json=json)
     elif json:
         kept = {key: values.get(key) for key in ("input", "run", "nodes", "results", "path", "output")}
-        render.write_json({**summary.to_dict(), **kept})
+        render.write_json({**summary.to_dict(), "usage": summary.usage, **kept})
     else:
         _show_run(summary)
 
@@ -119,7 +119,8 @@ def _show_run(summary: RunSummary) -> None:
     rows = [row for title, records in staged(_marked(summary.values)) for row in _rows(title, records)]
     if rows:
         render.say()
-        render.columns(rows, ("STEP", "STATE", "BEGAN", "TOOK", "TOKENS", "ABOUT"))
+        render.columns(rows, ("STEP", "STATE", "BEGAN", "TOOK", "TOKENS", "COST", "ABOUT"))
+    _show_usage(summary)
     if summary.values.get("input"):
         render.say()
         render.value(summary.values["input"], title="Input")
@@ -128,6 +129,19 @@ def _show_run(summary: RunSummary) -> None:
         render.value(summary.values["output"], title="Output")
     render.say()
     _next(summary)
+
+
+def _show_usage(summary: RunSummary) -> None:
+    """What the run has used as a whole, and by model where it asked several."""
+    used = summary.usage
+    if not used:
+        return
+    render.say()
+    render.say("used ", (brief_usage(used), "bold"))
+    models = used["models"]
+    for name, part in models.items() if len(models) > 1 else ():
+        calls = f"{part['calls']} call{'s' if part['calls'] != 1 else ''}"
+        render.say((f"  {name or 'an unnamed model'}  {brief_usage(part)}, {calls}", "dim"))
 
 
 STAGES: Final = {"on_failure": "On failure", "undo": "Undo", "finally": "Finally"}
@@ -155,12 +169,13 @@ def _marked(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _rows(title: str, records: Mapping[str, Mapping[str, Any]]) -> list[list[str | tuple[str, str]]]:
     """The rows of one group; the holder of a stage is its title."""
     rows = [_record_row(path, record) for path, record in records.items() if not title or path not in STAGES]
-    return [[(title, "bold"), *[""] * 5], *rows] if title else rows
+    return [[(title, "bold"), *[""] * 6], *rows] if title else rows
 
 
 def _record_row(path: str, record: Mapping[str, Any]) -> list[str | tuple[str, str]]:
     state = str(record.get("status"))
-    tokens = (record.get("usage") or {}).get("total_tokens")
+    used = record.get("usage") or {}
+    spent = [str(used.get("total_tokens") or ""), money(used["cost_usd"]) if "cost_usd" in used else ""]
     about = ""
     if state == "skipped":
         about = brief_cause(record.get("cause"), record.get("error"))
@@ -171,7 +186,7 @@ def _record_row(path: str, record: Mapping[str, Any]) -> list[str | tuple[str, s
     said = [*remarks(record), *([about] if about else [])]
     started, ended = str(record.get("started_at") or ""), str(record.get("ended_at") or "")
     shown = (f"{render.MARKS.get(state, ' ')} {state}", render.STYLES.get(state, ""))
-    return [path, shown, clock(started, date=False), took(started, ended), str(tokens or ""), ("; ".join(said), "dim")]
+    return [path, shown, clock(started, date=False), took(started, ended), *spent, ("; ".join(said), "dim")]
 
 
 def _show_step(path: str, values: Mapping[str, Any], *, json: bool) -> None:
@@ -181,7 +196,8 @@ def _show_step(path: str, values: Mapping[str, Any], *, json: bool) -> None:
         render.write_json({"step": path, "record": record, "value": None if value is missing else value})
         return
     render.columns(
-        [_record_row(path, record or {"status": "pending"})], ("STEP", "STATE", "BEGAN", "TOOK", "TOKENS", "ABOUT")
+        [_record_row(path, record or {"status": "pending"})],
+        ("STEP", "STATE", "BEGAN", "TOOK", "TOKENS", "COST", "ABOUT"),
     )
     if record:
         render.say()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from cogwork.cli.reasons import brief_cause, brief_error, remarks
+from cogwork.cli.reasons import brief_cause, brief_error, brief_usage, remarks
 from state.events import Event
 from state.values import Json
 
@@ -192,9 +192,8 @@ def _fallback(line: Line, data: Mapping[str, Any]) -> None:
 
 def _finished(line: Line, data: Mapping[str, Any]) -> None:
     line.seconds = data.get("seconds")
-    usage = data.get("usage") or {}
-    said = [f"{usage['total_tokens']} tokens"] if usage.get("total_tokens") else []
-    line.note = ", ".join([*said, *remarks(data)])
+    used = brief_usage(data.get("usage"))
+    line.note = ", ".join([*([used] if used else []), *remarks(data)])
 
 
 def _skipped(line: Line, data: Mapping[str, Any]) -> None:

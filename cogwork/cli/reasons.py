@@ -21,6 +21,19 @@ def brief_status(status: str, reason: str = "") -> str:
     return f"{status}, {RESTS.get(reason, reason)}" if status == "paused" and reason else status
 
 
+def brief_usage(usage: Mapping[str, Any] | None) -> str:
+    """Tokens and money, in a few words; empty where no model was asked."""
+    if not usage:
+        return ""
+    said = [f"{usage['total_tokens']:,} tokens"] if usage.get("total_tokens") else []
+    return ", ".join([*said, *([money(usage["cost_usd"])] if "cost_usd" in usage else [])])
+
+
+def money(usd: float) -> str:
+    """USD, with as many digits as small sums need."""
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.6f}".rstrip("0").ljust(5, "0") if usd else "$0.00"
+
+
 def brief_cause(cause: Json, error: Json = None) -> str:
     """Why a step was skipped, in a few words."""
     if not isinstance(cause, Mapping):
@@ -52,6 +65,8 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
     told += [f"{record['attempts']} attempts"] if (record.get("attempts") or 1) > 1 else []
     if record.get("fallback"):
         told.append(f"served by {record['fallback']}")
+    if record.get("truncated"):
+        told.append("cut at its token limit")
     if record.get("cached"):
         told.append("from the cache")
     if record.get("resolved"):

@@ -19,6 +19,7 @@ from cogwork.cli import (
     fork,
     inspect,
     mcp,
+    models,
     prompts,
     runs,
     simulate,
@@ -85,7 +86,7 @@ for _panel, _commands in {
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
-    "What there is": (catalog.workflows, catalog.modes, agents.agents, mcp.mcp, config.config),
+    "What there is": (catalog.workflows, catalog.modes, models.models, agents.agents, mcp.mcp, config.config),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)

@@ -48,6 +48,11 @@ class OfflineModel(BaseChatModel):
     stop: list[str] | None = None
 
     @property
+    def full_name(self) -> str:
+        """The name that specs use."""
+        return "offline"
+
+    @property
     def _llm_type(self) -> str:
         return "offline"
 

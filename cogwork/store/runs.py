@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
 from state.errors import NotResumable
+from state.usage import total
 from state.values import Json
 
 RunStatus: TypeAlias = Literal["running", "paused", "completed", "failed", "cancelled", "unfinished"]
@@ -41,6 +42,11 @@ class RunSummary:
     questions: tuple[dict[str, Json], ...] = ()
     error: Mapping[str, Json] | None = None
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def usage(self) -> dict[str, Json]:
+        """What its steps have used up to now; empty where no model was asked."""
+        return total(self.values.get("nodes", {}).values())
 
     def to_dict(self) -> dict[str, Json]:
         """The summary as plain JSON, without the state."""

@@ -16,7 +16,7 @@ from tenacity import (
 )
 from tenacity.wait import wait_base
 
-from graphs.runtime.standins import standins
+from graphs.runtime.standins import fallbacks_of, standins
 from nodes.base import CallingNode, Node, Outcome, Retry, StepCall
 from nodes.execution import DONE
 from state.errors import TRANSIENT, CogworkError, Fault, InDoubt
@@ -57,7 +57,7 @@ async def _served_by_any(node: CallingNode, call: StepCall, retried: Retried, fe
     except InDoubt:
         raise
     except Fault as fault:
-        if fault.fault_class == "cancelled" or not node.fallback:
+        if fault.fault_class == "cancelled" or not fallbacks_of(node, call):
             raise
         first = fault
     said: list[Json] = []

@@ -9,6 +9,7 @@ from graphs.language.spec import Limits
 from graphs.runtime.frames import Record
 from graphs.runtime.run import Run
 from state.services import Services
+from state.usage import billed
 from state.values import Json
 
 TIMEOUT: Final = "timeout"
@@ -95,11 +96,10 @@ class Budget:
 
 def priced(services: Services, usage: Mapping[str, Json]) -> dict[str, Json]:
     """The usage with ``cost_usd``, where the model's price is known and the provider has not said what it cost."""
-    price = services.models.price(str(usage.get("model") or "")) if usage.get("model") else None
-    if price is None or "cost_usd" in usage:
+    model = str(usage.get("model") or "")
+    if not model or "cost_usd" in usage:
         return dict(usage)
-    asked, answered = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
-    return {**usage, "cost_usd": round((asked * price[0] + answered * price[1]) / 1_000_000, 9)}
+    return billed(usage, model, services.models.price(model))
 
 
 def _sums(usages: Iterable[Json]) -> tuple[int, float]:

@@ -17,6 +17,7 @@ from graphs.runtime.race import lost_to
 from graphs.runtime.scheduler import Scheduler
 from nodes.base import Outcome
 from state.errors import Fault
+from state.usage import total
 from state.values import Json
 
 
@@ -37,6 +38,8 @@ def settle_outcome(scheduler: Scheduler, batch: Batch, member: Instance, outcome
         record["prompt"] = shown["prompt"] = dict(outcome.prompt)
     if outcome.cached:
         record["cached"] = shown["cached"] = True
+    if outcome.truncated:
+        record["truncated"] = shown["truncated"] = True
     if undo := undo_of(scheduler, member, outcome, record):
         record["undo"] = undo
     batch.messages.extend(outcome.messages)
@@ -137,7 +140,7 @@ def _conclude(scheduler: Scheduler, batch: Batch) -> None:
         elif run.due(top, undo=False) is None:
             batch.goto.pop(run.plan.sink, None)
             batch.extra["output"] = output
-            batch.run(**_ending(scheduler, "completed", **_beside(scheduler)))
+            batch.run(**_ending(scheduler, batch, "completed", **_beside(scheduler)))
             return
     if top.busy or (top.error is None and len(top.view) < len(top.scope.names)):
         return
@@ -147,7 +150,7 @@ def _conclude(scheduler: Scheduler, batch: Batch) -> None:
         return
     status = "cancelled" if scheduler.about.get("cancelled") else "failed"
     error = top.error or {}
-    batch.run(**_ending(scheduler, status, reason=error.get("class"), error=top.error, **_beside(scheduler)))
+    batch.run(**_ending(scheduler, batch, status, reason=error.get("class"), error=top.error, **_beside(scheduler)))
 
 
 def begin_stage(scheduler: Scheduler, batch: Batch, holder: Instance) -> None:
@@ -189,11 +192,12 @@ def _fail_at_output(scheduler: Scheduler, batch: Batch, fault: Fault) -> None:
     batch.wake([scheduler.run.plan.sink])
 
 
-def _ending(scheduler: Scheduler, status: str, **more: Json) -> Record:
+def _ending(scheduler: Scheduler, batch: Batch, status: str, **more: Json) -> Record:
     """The last entries of the run's record."""
     entries = scheduler.moved(status, **more)
     scheduler.about["ended"] = True
-    return {**entries, "ended_at": scheduler.stamp()}
+    used = total([*{**scheduler.run.records, **batch.nodes}.values()])
+    return {**entries, "ended_at": scheduler.stamp(), **({"usage": used} if used else {})}
 
 
 def _beside(scheduler: Scheduler) -> Record:

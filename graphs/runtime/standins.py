@@ -17,7 +17,7 @@ Standin = tuple[str, Node | Fault, StepCall]
 
 def standins(node: CallingNode, call: StepCall) -> Iterator[Standin]:
     """The fallbacks of ``node`` in order; other models, agents and tools keep its retries and timeouts."""
-    for number, fallback in enumerate(node.fallback):
+    for number, fallback in enumerate(fallbacks_of(node, call)):
         own = replace(call, base=call.base + PER_FALLBACK * (number + 1))
         own.begin(1)
         if fallback.node is not None:
@@ -28,6 +28,14 @@ def standins(node: CallingNode, call: StepCall) -> Iterator[Standin]:
             yield f"model:{fallback.model}", _asking(node, call, model=fallback.model), own
         else:
             yield f"agent:{fallback.agent}", _asking(node, call, agent=fallback.agent), own
+
+
+def fallbacks_of(node: CallingNode, call: StepCall) -> list[Fallback]:
+    """The fallbacks of a node; for an llm node that names none, and stands in for no other, those of its mode."""
+    if node.fallback or call.base or not isinstance(node, LlmNode):
+        return node.fallback
+    names = call.services.models.fallbacks(node.mode or call.mode)
+    return [Fallback(model=name) for name in names if name != node.model]
 
 
 def _sibling(name: str, call: StepCall, number: int) -> tuple[Node | Fault, StepCall]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.calling import STEP_METADATA
 from nodes.structured import SCHEMA
-from state.services import CallContext, Effect, Services, Tool
+from state.services import CallContext, Effect, Price, Services, Tool
 from state.values import Json, Schema
 
 CHARACTERS_PER_TOKEN = 4
@@ -229,7 +229,16 @@ class MockModels:
         limit = (settings or {}).get("max_tokens")
         return MockModel(front=self.front, name=name or "default", max_tokens=limit)
 
-    def price(self, name: str) -> tuple[float, float] | None:
+    def fallbacks(self, mode: str | None) -> Sequence[str]:
+        """The models that would serve when a step's own has failed for good."""
+        asked = getattr(self.real, "fallbacks", None)
+        return asked(mode) if asked is not None else ()
+
+    def context_length(self, name: str) -> int | None:
+        """What is known of the real one."""
+        return self.real.context_length(name)  # type: ignore[no-any-return]
+
+    def price(self, name: str) -> Price | None:
         """What the settings say that the model costs."""
         asked = getattr(self.real, "price", None)
         return asked(name) if asked is not None else None
