@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogwork.agents import Agents
 from cogwork.models.chat import ChatModels, Provider
+from cogwork.secrets import SecretStore
 from cogwork.settings import CATALOG, Settings
 from cogwork.tools.builtin import builtin_tools
 from cogwork.tools.function import FunctionTool
@@ -44,7 +46,14 @@ class App:
     @cached_property
     def services(self) -> Services:
         """The tools, models and prompts that the settings allow."""
-        return Services(tools=self._toolbox(), models=self._models(), prompts=self._prompts())
+        return Services(tools=self._toolbox(), models=self._models(), prompts=self._prompts(), secrets=self.secrets)
+
+    @cached_property
+    def secrets(self) -> SecretStore:
+        """The secrets of the settings; its keys are hidden with them."""
+        chosen = self.settings
+        keys = {"openai_api_key": chosen.openai_api_key, "database_url": chosen.database_url}
+        return SecretStore(chosen.secrets, os.environ, keys)
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings

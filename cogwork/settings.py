@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from cogwork.secrets import SecretSource
+
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
 CATALOG = HOUSE / "graphs" / "catalog"
@@ -17,7 +19,14 @@ FILE = Path("cogwork.toml")
 class Settings(BaseSettings):
     """Settings from arguments, ``COGWORK_…`` environment variables and ``cogwork.toml``, in that order of precedence."""
 
-    model_config = SettingsConfigDict(env_prefix="COGWORK_", extra="forbid", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="COGWORK_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
 
     state_dir: Path = Field(default=Path(".cogwork"), description="Where checkpoints and the specs of runs are kept.")
     workflows: list[Path] = Field(
@@ -62,6 +71,11 @@ class Settings(BaseSettings):
         "FULL", description="SQLite's durability: FULL survives a power cut."
     )
 
+    secrets: dict[str, SecretStr | SecretSource] = Field(
+        default_factory=dict,
+        description="What secret://name stands for in arguments of tools: {name: {env: VARIABLE}}, {name: {file: PATH}} or "
+        "{name: value}.",
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="Keep checkpoints in PostgreSQL: postgresql://user:password@host:5432/database.",

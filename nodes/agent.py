@@ -227,7 +227,7 @@ class AgentCall(CallingNode):
             effect=tool.effect,
             repeatable=tool.effect != "write" or tool.idempotent,
             args=args,
-            do=lambda context: perform(tool, args, context),
+            do=lambda context: perform(tool, args, context, secrets=call.services.secrets),
         )
         return Outcome(value=value)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nodes.expression import Expression, ExpressionError
 from nodes.reuse import Reuse
+from nodes.secrecy import hushed
 from nodes.template import Value
 from state.errors import Asked, Fault, InDoubt
 from state.services import CallContext, Effect, Services
@@ -242,7 +243,7 @@ class _Making:
         if self.effect == "write":
             call.writing.add(self.key)
         try:
-            return await self.do(context)
+            return await hushed(self.do, context, call.services.secrets)
         except Fault as fault:
             if not self.repeatable and fault.fault_class in UNSURE:
                 raise self.doubt(fault) from fault
@@ -259,11 +260,11 @@ class _Making:
 
     def _progress(self, loop: asyncio.AbstractEventLoop) -> Callable[[float, float | None, str], None]:
         """What a tool tells how far it has come with; from whatever thread it does."""
-        heard = self.call.progress
+        heard, secrets = self.call.progress, self.call.services.secrets
 
         def told(done: float, total: float | None, message: str) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(heard, done, total, message[:SHOWN_PROGRESS])
+                loop.call_soon_threadsafe(heard, done, total, secrets.redact(message)[:SHOWN_PROGRESS])
 
         return told
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from nodes.base import CallingNode, Outcome, Slot, StepCall
 from nodes.calls import check_args, perform
 from nodes.reuse import Reuse
+from nodes.secrecy import revealed
 from state.errors import Fault
 from state.services import Effect, Services, Tool
 from state.values import Json, Schema
@@ -59,13 +60,15 @@ class ToolNode(CallingNode):
             message = f"Tool {self.tool!r} is not allowed by the settings"
             raise Fault("invalid_input", message, origin="tool", stage="arguments")
         args = call.value("/args") or {}
-        check_args(tool, args)
+        secrets = call.services.secrets
+        passed = revealed(self.args, args, secrets)
+        check_args(tool, passed, shown=args)
         value = await call.once(
             target=self.tool,
             effect=self.effect_of(call.services),
             repeatable=self.repeatable(call.services),
             args=args,
-            do=lambda context: perform(tool, args, context, output=self.output),
+            do=lambda context: perform(tool, passed, context, output=self.output, secrets=secrets),
             reuse=self._reuse(tool, args),
         )
         return Outcome(value=value, cached=call.cached)

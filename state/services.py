@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
+from state.errors import Fault
 from state.values import Json, Schema
 
 if TYPE_CHECKING:
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
 
 Effect: TypeAlias = Literal["none", "read", "write"]
 """What a call does to the world: nothing, look at it, or change it."""
+
+
+SECRET: Final = re.compile(r"secret://([\w-]+(?:\.[\w-]+)*)")
+"""A reference to a secret; its group is the secret's name."""
 
 
 def _unheard(done: float, total: float | None, message: str) -> None:
@@ -160,6 +166,67 @@ class Prompts(Protocol):
         """All names, sorted."""
 
 
+class Secrets(Protocol):
+    """The secrets that the settings hold, by name; ``secret://name`` stands for one everywhere but in the call itself."""
+
+    def names(self) -> Iterable[str]:
+        """All names, sorted."""
+
+    def problem(self, name: str) -> str | None:
+        """Why ``resolve`` would refuse that name, in one sentence; None when it would not."""
+
+    def resolve(self, value: Json) -> Json:
+        """``value`` with every reference in its texts replaced by the secret; nested values at every depth, keys as they are.
+
+        For values that the settings or the spec hold, never for data: who may write a reference reads the secret.
+
+        Raises:
+            Fault: ``invalid_input``; a secret is not known, or has no value.
+        """
+
+    def redact(self, value: Json, *, cut: bool = False) -> Json:
+        """``value`` with every secret in its texts and keys, in any of its usual encodings, replaced by its reference.
+
+        The very same object where there is nothing to replace. ``cut`` says that a text may end in the middle of a secret.
+        """
+
+
+class NoSecrets:
+    """The ``Secrets`` of whoever holds none."""
+
+    def names(self) -> Iterable[str]:
+        """None."""
+        return ()
+
+    def problem(self, name: str) -> str | None:
+        """No name is known."""
+        return f"There is no secret {name!r} in the settings"
+
+    def resolve(self, value: Json) -> Json:
+        """The value, where it refers to no secret."""
+        for text in texts_in(value):
+            if found := SECRET.search(text):
+                raise Fault("invalid_input", self.problem(found[1]) or "", origin="tool", stage="arguments")
+        return value
+
+    def redact(self, value: Json, *, cut: bool = False) -> Json:
+        """The value."""
+        return value
+
+
+def texts_in(value: Json) -> Iterable[str]:
+    """Every text of a plain value, its keys among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from texts_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_in(item)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """All that a graph is bound to when it is built."""
@@ -167,3 +234,4 @@ class Services:
     tools: Tools
     models: Models
     prompts: Prompts
+    secrets: Secrets = field(default_factory=NoSecrets)

@@ -57,6 +57,7 @@ _NAMING: Final = {
     "unknown_model": "the settings do not offer the model",
     "unknown_prompt": "there is no prompt file of that name",
     "unknown_reference": "a reference names no step, input or variable",
+    "unknown_secret": "the settings do not hold the secret, or have no value for it",
     "unknown_standin": "a fallback names no step of the same block",
     "unknown_target": "a condition or on_error leads to no other step of the same block",
     "unknown_test_step": "a test names no step, or one that cannot be stood in for",
