@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from cogwork.secrets import SecretSource
+from state.values import MAX_BYTES
 
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
@@ -45,6 +46,15 @@ class Settings(BaseSettings):
     )
     tools: list[str] | None = Field(
         default=None, description="Names or patterns of the tools that specs may name; all without it."
+    )
+    max_result_bytes: int = Field(
+        MAX_BYTES,
+        ge=1,
+        le=MAX_BYTES,
+        description="The largest result of a tool call, in bytes; a larger one is a failure.",
+    )
+    result_bytes: dict[str, Annotated[int, Field(ge=1, le=MAX_BYTES)]] = Field(
+        default_factory=dict, description="The same by name or pattern of tools, such as {web.*: 200000}."
     )
     model: str | None = Field(
         default=None, description="The default model, provider:model; offline where no key is set."

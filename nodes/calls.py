@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Mapping
 from typing import Final
 
+from nodes.answers import no_constant
+from nodes.expression.schemas import kinds
 from state.errors import Asked, Fault, FaultClass, Stage
 from state.schemas import faults
 from state.services import CallContext, NoSecrets, Secrets, Tool
@@ -89,9 +92,33 @@ async def perform(
         raise _fault(
             "invalid_output", f"The result of {tool.name} cannot be used: {secrets.redact(str(error))}"
         ) from error
+    return checked_result(tool, plain, output, secrets)
+
+
+def checked_result(tool: Tool, plain: Json, output: Schema | None, secrets: Secrets) -> Json:
+    """The plain result, held against what the tool and the step promise; text is read as JSON where the step wants none.
+
+    Raises:
+        Fault: ``invalid_output``.
+    """
     _fits(tool, plain, tool.output_schema, secrets)
-    _fits(tool, plain, output or {}, secrets)
-    return plain
+    if not output:
+        return plain
+    asked = _read(tool, plain, output) if isinstance(plain, str) else plain
+    _fits(tool, asked, output, secrets)
+    return asked
+
+
+def _read(tool: Tool, text: str, output: Schema) -> Json:
+    """The object or list that the text is in JSON, where the schema wants one of them, and no text."""
+    wanted = kinds(output)
+    if "string" in wanted or wanted.isdisjoint(("object", "list")):
+        return text
+    try:
+        return normalise(json.loads(text, parse_constant=no_constant))
+    except (ValueError, RecursionError) as error:
+        message = f"The result of {tool.name} is text and no JSON, where the step's output wants {' or '.join(sorted(wanted))}"
+        raise _fault("invalid_output", f"{message} ({type(error).__name__})") from None
 
 
 def _fits(tool: Tool, plain: Json, schema: Schema, secrets: Secrets) -> None:

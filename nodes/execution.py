@@ -38,7 +38,7 @@ class Outcome:
     """What a node's work gave: its value, and what it used (tokens, model …) for the record.
 
     ``fallback`` names what served instead of the node itself, such as ``model:openai:x``; ``cached`` says that an earlier
-    result did.
+    result did, ``given`` that the caller of the run had it.
     """
 
     value: Json
@@ -46,6 +46,7 @@ class Outcome:
     messages: tuple[Any, ...] = ()
     fallback: str = ""
     cached: bool = False
+    given: bool = False
     model: str = ""
     """The model that answered, where one was asked."""
 
@@ -94,6 +95,7 @@ class StepCall:
     ``cache``      where results with ``cache:`` are kept for other runs
     ``writing``    the keys of its writes in flight, those of its fallbacks among them
     ``resting``    the keys of its calls that wait for their next attempt, those of its fallbacks among them
+    ``given``      how its first attempt has ended before the run began: ``{result}`` or ``{error}``
     ``paid``       what attempts that failed used, those of its fallbacks among them
     """
 
@@ -115,6 +117,7 @@ class StepCall:
     cache: BaseCache[Any] | None = None
     writing: set[str] = field(default_factory=set)
     resting: set[str] = field(default_factory=set)
+    given: Mapping[str, Json] | None = None
     paid: dict[str, Json] = field(default_factory=dict)
     cached: bool = False
     """Whether this attempt was answered from the cache."""

@@ -41,7 +41,7 @@ class Event:
     ``step.token`` carries ``text``; ``step.progress`` ``done``, ``total`` (None where unknown) and ``message``;
     ``step.handoff`` ``source``, ``target``, ``by`` (``trigger`` or ``model``) and ``told``; ``step.retry`` ``attempt``, ``wait``
     (seconds) and ``error``; ``step.fallback`` ``fallback`` and ``error``; ``step.finished`` ``seconds``, ``attempts`` and, where
-    they apply, ``usage``, ``fallback`` and ``cached``; ``step.skipped`` ``cause``; ``step.failed``, ``run.failed`` and
+    they apply, ``usage``, ``fallback``, ``cached`` and ``given``; ``step.skipped`` ``cause``; ``step.failed``, ``run.failed`` and
     ``run.cancelled`` ``error``; ``step.undone`` ``of`` and, where it could not be, ``error``; ``step.opened`` ``count``;
     ``step.waiting`` the question; ``run.completed`` ``output``; ``run.pausing`` and ``run.paused`` ``reason``, the latter also
     ``questions``.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from state.errors import Fault
-from state.values import Json, Schema
+from state.values import MAX_BYTES, Json, Schema
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -228,6 +229,18 @@ def texts_in(value: Json) -> Iterable[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResultLimits:
+    """How many bytes the result of one tool call may have: by the tool's name or a pattern of it, the first that fits."""
+
+    usual: int = MAX_BYTES
+    by_tool: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, tool: str) -> int:
+        """The limit of a tool of that name, in bytes."""
+        return next((limit for pattern, limit in self.by_tool.items() if fnmatchcase(tool, pattern)), self.usual)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """All that a graph is bound to when it is built."""
 
@@ -235,3 +248,4 @@ class Services:
     models: Models
     prompts: Prompts
     secrets: Secrets = field(default_factory=NoSecrets)
+    result_limits: ResultLimits = field(default_factory=ResultLimits)

@@ -54,6 +54,8 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
         told.append(f"served by {record['fallback']}")
     if record.get("cached"):
         told.append("from the cache")
+    if record.get("given"):
+        told.append("handed in with the run")
     if record.get("resolved"):
         told.append(f"a person said: {str(record['resolved']).replace('_', ' ')}")
     if record.get("set_by"):

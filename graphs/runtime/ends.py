@@ -35,7 +35,9 @@ def settle_outcome(scheduler: Scheduler, batch: Batch, member: Instance, outcome
         record["fallback"] = shown["fallback"] = outcome.fallback
     if outcome.cached:
         record["cached"] = shown["cached"] = True
-    if undo := undo_of(scheduler, member, outcome, record):
+    if outcome.given:
+        record["given"] = shown["given"] = True
+    elif undo := undo_of(scheduler, member, outcome, record):
         record["undo"] = undo
     batch.messages.extend(outcome.messages)
     _settle_standin(scheduler, batch, member, outcome)

@@ -18,7 +18,7 @@ Standin = tuple[str, Node | Fault, StepCall]
 def standins(node: CallingNode, call: StepCall) -> Iterator[Standin]:
     """The fallbacks of ``node`` in order; other models, agents and tools keep its retries and timeouts."""
     for number, fallback in enumerate(node.fallback):
-        own = replace(call, base=call.base + PER_FALLBACK * (number + 1))
+        own = replace(call, base=call.base + PER_FALLBACK * (number + 1), given=None)
         own.begin(1)
         if fallback.node is not None:
             yield f"node:{fallback.node}", *_sibling(fallback.node, call, number)
