@@ -23,7 +23,7 @@ from graphs.language.spec import WorkflowSpec
 from prompts.library import SHIPPED, PromptLibrary
 from state.errors import SpecError
 from state.problems import Problem
-from state.services import Services, Tool
+from state.services import ResultLimits, Services, Tool
 
 if TYPE_CHECKING:
     from cogwork.store.checkpoints import SqliteCheckpoints
@@ -46,7 +46,14 @@ class App:
     @cached_property
     def services(self) -> Services:
         """The tools, models and prompts that the settings allow."""
-        return Services(tools=self._toolbox(), models=self._models(), prompts=self._prompts(), secrets=self.secrets)
+        chosen = self.settings
+        return Services(
+            tools=self._toolbox(),
+            models=self._models(),
+            prompts=self._prompts(),
+            secrets=self.secrets,
+            result_limits=ResultLimits(usual=chosen.max_result_bytes, by_tool=chosen.result_bytes),
+        )
 
     @cached_property
     def secrets(self) -> SecretStore:

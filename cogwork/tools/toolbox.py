@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 from cogwork.tools.function import FunctionTool, tool
 from nodes.calls import checked_call
@@ -20,13 +21,14 @@ class Toolbox:
     """
 
     def __init__(self, tools: Iterable[Tool], *, allowed: Iterable[str] | None = None) -> None:
-        patterns = None if allowed is None else tuple(allowed)
+        fits = None if allowed is None else re.compile("|".join(map(translate, allowed)) or r"\Z.")
         self._tools: dict[str, Tool] = {}
         for each in tools:
             if each.name in self._tools:
                 raise ValueError(f"There are two tools named {each.name}; rename one or leave one out.")
-            if patterns is None or any(fnmatchcase(each.name, pattern) for pattern in patterns):
+            if fits is None or fits.match(each.name):
                 self._tools[each.name] = each
+        self._names = sorted(self._tools)
 
     def find(self, name: str) -> Tool | None:
         """The tool of that name, or None."""
@@ -34,7 +36,7 @@ class Toolbox:
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        return sorted(self._tools)
+        return list(self._names)
 
     def problem(self, name: str) -> str | None:
         """Nothing more is known of a name that ``find`` does not know."""
