@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -24,18 +25,27 @@ MAX_FILE: Final = 64 * 1024
 
 
 class SecretSource(BaseModel):
-    """Where a secret is read from: an environment variable or a file, whichever is given."""
+    """Where a secret is read from: an environment variable, a file, or ``value`` itself, whichever is given.
+
+    ``tools`` holds names or patterns of the tools that workflows may pass it to; any tool without it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     env: str | None = Field(None, description="The environment variable that holds it.")
     file: Path | None = Field(None, description="The file that holds it, and nothing else.")
+    value: SecretStr | None = Field(None, description="The secret.")
+    tools: tuple[str, ...] | None = Field(None, description="Names or patterns of the tools that may be given it.")
 
     @model_validator(mode="after")
     def _one(self) -> SecretSource:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("a secret comes from one place: {env = …} or {file = …}")
+        if [self.env, self.file, self.value].count(None) != 2:
+            raise ValueError("a secret comes from one place: {env = …}, {file = …} or {value = …}")
         return self
+
+    def serves(self, tool: str) -> bool:
+        """Whether workflows may pass the secret to the tool of that name."""
+        return self.tools is None or any(fnmatchcase(tool, pattern) for pattern in self.tools)
 
     def read(self, environment: Mapping[str, str]) -> str:
         """The secret, without the line break at its end.
@@ -43,6 +53,8 @@ class SecretSource(BaseModel):
         Raises:
             ValueError: it cannot be read; the sentence says why, and holds nothing of it.
         """
+        if self.value is not None:
+            return self.value.get_secret_value()
         if self.env is not None:
             if self.env not in environment:
                 raise ValueError(f"the environment variable {self.env} is not set")
@@ -83,11 +95,15 @@ class SecretStore:
         """All names, sorted."""
         return sorted(self._sources)
 
-    def problem(self, name: str) -> str | None:
-        """Why the secret cannot be used: it is not known, or cannot be read."""
+    def problem(self, name: str, *, tool: str = "") -> str | None:
+        """Why the secret cannot be used: it is not known, cannot be read, or is not for that tool."""
         if name in self._sources:
-            why = self._read[1].get(name)
-            return f"The secret {name!r} has no value: {why}" if why else None
+            source, why = self._sources[name], self._read[1].get(name)
+            if why:
+                return f"The secret {name!r} has no value: {why}"
+            if tool and isinstance(source, SecretSource) and not source.serves(tool):
+                return f"The secret {name!r} is not for {tool}: the settings give it to {', '.join(source.tools or ())}"
+            return None
         close = difflib.get_close_matches(name, self._sources, 1)
         meant = f"; did you mean {close[0]!r}?" if close else ""
         return f"There is no secret {name!r} in the settings{meant}"

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     secrets: dict[str, SecretStr | SecretSource] = Field(
         default_factory=dict,
         description="What secret://name stands for in arguments of tools: {name: {env: VARIABLE}}, {name: {file: PATH}} or "
-        "{name: value}.",
+        "{name: value}; {tools: [github.*]} beside env, file or value keeps it from other tools.",
     )
     database_url: SecretStr | None = Field(
         default=None,

@@ -9,20 +9,23 @@ from state.services import SECRET, CallContext, Secrets
 from state.values import Json
 
 
-def revealed(source: Json, value: Json, secrets: Secrets) -> Json:
-    """``value``, what the spec's ``source`` was evaluated to, with the secrets that stand in ``source`` itself.
+def revealed(source: Json, value: Json, secrets: Secrets, tool: str) -> Json:
+    """``value``, what the spec's ``source`` was evaluated to for ``tool``, with the secrets that stand in ``source`` itself.
 
     A reference that came in as data, from an input, a tool or a model, stays the text that it is.
 
     Raises:
-        Fault: ``invalid_input``; a secret is not known, or has no value.
+        Fault: ``invalid_input``; a secret is not known, or has no value. ``permission_denied``; it is not for that tool.
     """
     if isinstance(source, dict) and isinstance(value, dict):
-        return {key: revealed(source.get(key), item, secrets) for key, item in value.items()}
+        return {key: revealed(source.get(key), item, secrets, tool) for key, item in value.items()}
     if isinstance(source, list) and isinstance(value, list) and len(source) == len(value):
-        return [revealed(part, item, secrets) for part, item in zip(source, value, strict=True)]
-    if isinstance(source, str) and source == value and SECRET.fullmatch(source):
-        return secrets.resolve(value)
+        return [revealed(part, item, secrets, tool) for part, item in zip(source, value, strict=True)]
+    if isinstance(source, str) and source == value and (found := SECRET.fullmatch(source)):
+        given = secrets.resolve(value)
+        if (why := secrets.problem(found[1], tool=tool)) is not None and given != value:
+            raise Fault("permission_denied", why, origin="tool", stage="arguments")
+        return given
     return value
 
 

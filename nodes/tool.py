@@ -66,7 +66,7 @@ class ToolNode(CallingNode):
             raise Fault("invalid_input", message, origin="tool", stage="arguments")
         args = call.value("/args") or {}
         secrets, limit = call.services.secrets, call.services.result_limits.of(tool.name)
-        passed = revealed(self.args, args, secrets)
+        passed = revealed(self.args, args, secrets, self.tool)
         check_args(tool, passed, shown=args)
         value = await call.once(
             target=self.tool,

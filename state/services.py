@@ -173,8 +173,8 @@ class Secrets(Protocol):
     def names(self) -> Iterable[str]:
         """All names, sorted."""
 
-    def problem(self, name: str) -> str | None:
-        """Why ``resolve`` would refuse that name, in one sentence; None when it would not."""
+    def problem(self, name: str, *, tool: str = "") -> str | None:
+        """Why ``resolve`` would refuse that name, or that tool may not be given it, in one sentence; None where all is well."""
 
     def resolve(self, value: Json) -> Json:
         """``value`` with every reference in its texts replaced by the secret; nested values at every depth, keys as they are.
@@ -199,7 +199,7 @@ class NoSecrets:
         """None."""
         return ()
 
-    def problem(self, name: str) -> str | None:
+    def problem(self, name: str, *, tool: str = "") -> str | None:
         """No name is known."""
         return f"There is no secret {name!r} in the settings"
 

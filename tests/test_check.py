@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
+from cogwork.secrets import SecretSource, SecretStore
 from graphs.analysis.check import CODES, analyse, check
 from graphs.analysis.rules.support import UNSUPPORTED
 from graphs.language.load import Workflow, load
@@ -43,6 +46,11 @@ LIBRARY = {
 
 def services() -> Services:
     """What the cases may call."""
+    guarded = SecretSource(value=SecretStr("hush-hush"), tools=("pay.*",))
+    return replace(_bound(), secrets=SecretStore({"guarded": guarded}, {}))
+
+
+def _bound() -> Services:
     return fake_services(
         tools={
             "kb.search": FakeTool(

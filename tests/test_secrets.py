@@ -19,7 +19,8 @@ import cogwork
 from cogwork.secrets import SecretSource, SecretStore
 from cogwork.settings import Settings
 from graphs.graph import WorkflowGraph
-from state.errors import Asked, Fault, InDoubt, WorkflowFailed
+from nodes.secrecy import revealed
+from state.errors import Asked, Fault, InDoubt, SpecError, WorkflowFailed
 from state.services import CallContext
 
 pytestmark = [pytest.mark.req("X8"), pytest.mark.req("T3")]
@@ -363,3 +364,63 @@ def test_a_doubt_holds_no_secret(tmp_path: Path) -> None:
     assert "while sending secret://github" in question["ask"]
     assert question["show"]["args"] == {"token": "secret://github"}
     assert issubclass(InDoubt, Fault)
+
+
+# -- which tools are given a secret ------------------------------------------------------------------------------
+
+GUARDED = {"github": {"value": TOKEN, "tools": ["fe*"]}}
+
+
+def guarded(calls: Calls, tmp_path: Path, node: str) -> WorkflowGraph:
+    """The graph of one node, where the settings give the secret to ``fetch`` alone."""
+    chosen = Settings(secrets=GUARDED, state_dir=tmp_path / "state")
+    return cogwork.compile(f"{HEAD}nodes:\n  a: {node}\n", tools=calls.tools(), settings=chosen)
+
+
+def test_a_tool_that_the_settings_name_is_given_the_secret(calls: Calls, tmp_path: Path) -> None:
+    node = "{type: tool, tool: fetch, args: {token: secret://github}}"
+    assert guarded(calls, tmp_path, node).invoke({})["output"] == "ok"
+    assert calls.seen == [TOKEN]
+
+
+@pytest.mark.parametrize(
+    ("node", "pointer"),
+    [
+        ("{type: tool, tool: send, args: {token: secret://github}}", "/nodes/a/args/token"),
+        (
+            "{type: tool, tool: fetch, args: {token: x}, undo: {tool: send, args: {token: secret://github}}}",
+            "/nodes/a/undo/args/token",
+        ),
+        (
+            "{type: tool, tool: fetch, args: {token: x}, fallback: [{tool: send, args: {token: secret://github}}]}",
+            "/nodes/a/fallback/0/args/token",
+        ),
+        ("{type: tool, tool: fetch, args: {token: secret://github}, fallback: [{tool: send}]}", "/nodes/a/args/token"),
+    ],
+)
+def test_no_other_tool_is_given_it_by_a_step_its_fallbacks_or_its_undo(
+    calls: Calls, tmp_path: Path, node: str, pointer: str
+) -> None:
+    with pytest.raises(SpecError) as raised:
+        guarded(calls, tmp_path, node)
+    errors = [problem for problem in raised.value.problems if problem.severity == "error"]
+    assert [(problem.code, problem.pointer) for problem in errors] == [("secret_refused", pointer)]
+    assert "is not for send: the settings give it to fe*" in errors[0].message
+    assert TOKEN not in str(raised.value)
+
+
+def test_a_secret_that_the_settings_have_taken_from_a_tool_is_refused_at_the_call_too() -> None:
+    held = SecretStore({"github": SecretSource(value=SecretStr(TOKEN), tools=("fe*",))}, {})
+    written = {"token": "secret://github"}
+    assert revealed(written, written, held, "fetch") == {"token": TOKEN}
+    with pytest.raises(Fault, match="is not for send") as refused:
+        revealed(written, written, held, "send")
+    assert refused.value.fault_class == "permission_denied"
+
+
+@pytest.mark.parametrize(
+    "source", [{}, {"tools": ["x"]}, {"env": "A", "value": "long-enough"}, {"file": "a", "env": "B"}]
+)
+def test_a_secret_comes_from_exactly_one_place(source: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="comes from one place"):
+        SecretSource.model_validate(source)

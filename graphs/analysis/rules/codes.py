@@ -87,6 +87,7 @@ _MEANING: Final = {
     "parallel_group_order": "members of a parallel group wait for each other",
     "prompt_missing_variable": "a required variable of a prompt is not given",
     "prompt_unknown_variable": "a variable that the prompt does not declare is given",
+    "secret_refused": "the settings do not give the secret to the tool",
     "secret_out_of_place": "a secret stands elsewhere than alone in an argument of a tool",
     "small_budget": "a limit of the run is smaller than one call may use (a warning for time)",
     "too_many_items": "a list written into a for_each is longer than 10,000 items",

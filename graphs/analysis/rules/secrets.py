@@ -23,11 +23,12 @@ _PASSED: Final[Any] = {
 }
 """What is not looked at as a field of the step."""
 _SHOWN: Final = 12
+_GIVEN: Final = "tools: of the secret, in the settings, says which tools it is given to"
 _HINT: Final = "write it as an argument of a tool, alone in its text: token: secret://name"
 
 
 def secrets(subject: Subject) -> Iterator[Problem]:
-    """``secret_out_of_place``, and ``unknown_secret`` where it stands right and the settings have no value for it."""
+    """``secret_out_of_place``, and ``unknown_secret`` or ``secret_refused`` where it stands right and the tool would not get it."""
     for scope, workflow in subject.roots():
         spec = workflow.spec
         for field in ("input", "vars", "agents", "output"):
@@ -35,22 +36,30 @@ def secrets(subject: Subject) -> Iterator[Problem]:
     for step in subject.plan.steps.values():
         own = step.step.model_dump(by_alias=True, exclude=_PASSED, exclude_defaults=True)
         yield from _found(subject, step.document, own, step.pointer)
-        for place, args in _passed(step):
+        for place, tool, args in _passed(step):
             for pointer, text in _texts(args, place):
                 if (reference := SECRET.fullmatch(text)) is None:
                     yield _refused(subject, step.document, step.pointer + pointer, "is only a part of this text")
                 elif refusal := subject.services.secrets.problem(reference[1]):
                     yield subject.at(step, "unknown_secret", refusal, pointer, _named(subject))
+                elif refusal := subject.services.secrets.problem(reference[1], tool=tool):
+                    yield subject.at(step, "secret_refused", refusal, pointer, _GIVEN)
 
 
-def _passed(step: PlannedStep) -> Iterator[tuple[str, Json]]:
-    """The arguments of the tools that a step may call, by their places."""
+def _passed(step: PlannedStep) -> Iterator[tuple[str, str, Json]]:
+    """The arguments of the tools that a step may call, by their places, with the tool that each is for."""
     node = step.step
+    own = node.args if isinstance(node, ToolNode) else {}
     if isinstance(node, ToolNode):
-        yield "/args", node.args
+        yield "/args", node.tool, own
     if isinstance(node, CallingNode):
-        yield "/undo/args", node.undo.args if node.undo is not None else None
-        yield from ((f"/fallback/{index}/args", fallback.args) for index, fallback in enumerate(node.fallback))
+        if node.undo is not None:
+            yield "/undo/args", node.undo.tool, node.undo.args
+        for index, fallback in enumerate(node.fallback):
+            if fallback.args is not None:
+                yield f"/fallback/{index}/args", fallback.tool or "", fallback.args
+            elif fallback.tool is not None:
+                yield "/args", fallback.tool, own
 
 
 def _plain(value: Json) -> Json:
