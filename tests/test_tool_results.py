@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from typer.testing import CliRunner
 
@@ -226,3 +227,24 @@ def test_the_command_line_hands_in_results_and_tells_so(tmp_path: Path, monkeypa
     assert wrong.exit_code == 2
     assert "tool_results/b: there is no step and no tool 'b' here" in wrong.stderr
     assert Settings().state_dir == Path(".cogwork")
+
+
+async def test_a_step_whose_result_is_handed_in_is_no_call_against_the_limits(stage: Stage) -> None:
+    spec = {
+        "limits": {"max_steps": 1},
+        "nodes": {"first": do(1), "called": do(2, depends_on=["first"]), "last": do(3, depends_on=["called"])},
+    }
+    state = await given(stage, spec, {"first": 4, "last": 5})
+    assert (state["run"]["status"], state["output"]) == ("completed", 5)
+    assert stage.paths() == ["called"]
+
+
+async def test_a_resumed_run_counts_no_result_that_was_handed_in(stage: Stage) -> None:
+    spec = {
+        "limits": {"max_steps": 1},
+        "nodes": {"first": do(1), "who": ask(depends_on=["first"]), "called": do(2, depends_on=["who"])},
+    }
+    saver, thread = InMemorySaver(), stage.thread()
+    await stage.graph(spec, saver).ainvoke({}, thread, context={"tool_results": {"first": 4}})
+    state = await stage.graph(spec, saver).ainvoke(Command(resume={"answer": "on"}), thread)
+    assert (state["run"]["status"], state["output"]) == ("completed", 2)
