@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from cogwork.agents import Agents
 from cogwork.models.chat import ChatModels, Provider
 from cogwork.secrets import SecretStore
@@ -57,10 +59,9 @@ class App:
 
     @cached_property
     def secrets(self) -> SecretStore:
-        """The secrets of the settings; its keys are hidden with them."""
-        chosen = self.settings
-        keys = {"openai_api_key": chosen.openai_api_key, "database_url": chosen.database_url}
-        return SecretStore(chosen.secrets, os.environ, keys)
+        """The secrets of the settings; whatever else they hold as a ``SecretStr`` is hidden with them."""
+        keys = {name: value for name, value in self.settings if isinstance(value, SecretStr)}
+        return SecretStore(self.settings.secrets, os.environ, keys)
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings

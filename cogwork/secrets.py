@@ -202,7 +202,7 @@ def _scalars(value: Json) -> Iterator[str]:
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield key
+            yield str(key)
             yield from _scalars(item)
     elif isinstance(value, list):
         for item in value:

@@ -424,3 +424,26 @@ def test_a_secret_that_the_settings_have_taken_from_a_tool_is_refused_at_the_cal
 def test_a_secret_comes_from_exactly_one_place(source: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="comes from one place"):
         SecretSource.model_validate(source)
+
+
+KEYS = [
+    name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation) and name != "secrets"
+]
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_every_key_of_the_settings_is_hidden_whatever_its_name(name: str) -> None:
+    canary = f"canary-of-{name}-0123456789"
+    field = Settings.model_fields[name]
+    held = cogwork.App(Settings(**{str(field.validation_alias or name): SecretStr(canary)})).secrets
+    assert held.redact({"seen": [f"Bearer {canary}"]}) == {"seen": [f"Bearer [{name}]"]}
+
+
+def test_a_fault_whose_details_are_no_plain_json_is_told_without_the_secret(calls: Calls, tmp_path: Path) -> None:
+    def fails(token: Any) -> Any:
+        raise Fault("tool_error", "no", origin="tool", details={1: token, "more": {2: ["x"]}})
+
+    calls.then = fails
+    node = "{type: tool, tool: fetch, args: {token: secret://github}, on_error: skip}"
+    error = guarded(calls, tmp_path, node).invoke({})["nodes"]["a"]["error"]
+    assert (error["class"], error["details"]) == ("tool_error", {1: "secret://github", "more": {2: ["x"]}})
