@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from cogwork.agents import Agents
 from cogwork.breaker import Breakers
 from cogwork.models.chat import ChatModels, Provider
+from cogwork.secrets import SecretStore
 from cogwork.settings import CATALOG, Settings, environment
 from cogwork.tools.builtin import builtin_tools
 from cogwork.tools.finding import finding_tools
@@ -26,7 +30,7 @@ from graphs.language.spec import WorkflowSpec
 from prompts.library import SHIPPED, PromptLibrary
 from state.errors import SpecError
 from state.problems import Problem
-from state.services import Services, Tool
+from state.services import ResultLimits, Services, Tool
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -53,7 +57,21 @@ class App:
     @cached_property
     def services(self) -> Services:
         """The tools, models and prompts that the settings allow."""
-        return Services(tools=self._toolbox(), models=self.models, prompts=self._prompts(), finder=self.finder)
+        chosen = self.settings
+        return Services(
+            tools=self._toolbox(),
+            models=self.models,
+            prompts=self._prompts(),
+            finder=self.finder,
+            secrets=self.secrets,
+            result_limits=ResultLimits(usual=chosen.max_result_bytes, by_tool=chosen.result_bytes),
+        )
+
+    @cached_property
+    def secrets(self) -> SecretStore:
+        """The secrets of the settings; whatever else they hold as a ``SecretStr`` is hidden with them."""
+        keys = {name: value for name, value in self.settings if isinstance(value, SecretStr)}
+        return SecretStore(self.settings.secrets, os.environ, keys)
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings

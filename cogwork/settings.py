@@ -6,15 +6,17 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cogwork.configuration import layers, merged
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
+from cogwork.secrets import SecretSource
 from cogwork.tools.mcp.config import NAME, McpServer
 from cogwork.tools.openapi.source import OpenApiSource
+from state.values import MAX_BYTES
 
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
@@ -36,7 +38,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="COGWORK_", extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+        env_prefix="COGWORK_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     state_dir: Path = Field(default=Path(".cogwork"), description="Where checkpoints and the specs of runs are kept.")
@@ -56,6 +63,15 @@ class Settings(BaseSettings):
     )
     tools: list[str] | None = Field(
         default=None, description="Names or patterns of the tools that specs may name; all without it."
+    )
+    max_result_bytes: int = Field(
+        MAX_BYTES,
+        ge=1,
+        le=MAX_BYTES,
+        description="The largest result of a tool call, in bytes; a larger one is a failure.",
+    )
+    result_bytes: dict[str, Annotated[int, Field(ge=1, le=MAX_BYTES)]] = Field(
+        default_factory=dict, description="The same by name or pattern of tools, such as {web.*: 200000}."
     )
     model: str | None = Field(
         default=None, description="The default model, provider:model; offline where no key is set."
@@ -97,6 +113,11 @@ class Settings(BaseSettings):
         "FULL", description="SQLite's durability: FULL survives a power cut."
     )
 
+    secrets: dict[str, SecretStr | SecretSource] = Field(
+        default_factory=dict,
+        description="What secret://name stands for in arguments of tools: {name: {env: VARIABLE}}, {name: {file: PATH}} or "
+        "{name: value}; {tools: [github.*]} beside env, file or value keeps it from other tools.",
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="Keep checkpoints in PostgreSQL: postgresql://user:password@host:5432/database.",

@@ -229,12 +229,13 @@ class AgentCall(CallingNode):
             told = call.services.tools.problem(name) or f"There is no tool {name!r} any more"
             raise Fault("invalid_input", told, origin="tool", stage="arguments")
         check_args(tool, args)
+        secrets, limit = call.services.secrets, call.services.result_limits.of(name)
         value = await call.once(
             target=name,
             effect=tool.effect,
             repeatable=tool.effect != "write" or tool.idempotent,
             args=args,
-            do=lambda context: perform(tool, args, context),
+            do=lambda context: perform(tool, args, context, max_bytes=limit, secrets=secrets),
         )
         return Outcome(value=value)
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from state.values import Json, Schema
+from state.errors import Fault
+from state.values import MAX_BYTES, Json, Schema
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 Effect: TypeAlias = Literal["none", "read", "write"]
 """What a call does to the world: nothing, look at it, or change it."""
+
+
+SECRET: Final = re.compile(r"secret://([\w-]+(?:\.[\w-]+)*)")
+"""A reference to a secret; its group is the secret's name."""
 
 
 def _unheard(done: float, total: float | None, message: str) -> None:
@@ -241,6 +248,79 @@ class ToolFinder(Protocol):
         """
 
 
+class Secrets(Protocol):
+    """The secrets that the settings hold, by name; ``secret://name`` stands for one everywhere but in the call itself."""
+
+    def names(self) -> Iterable[str]:
+        """All names, sorted."""
+
+    def problem(self, name: str, *, tool: str = "") -> str | None:
+        """Why ``resolve`` would refuse that name, or that tool may not be given it, in one sentence; None where all is well."""
+
+    def resolve(self, value: Json) -> Json:
+        """``value`` with every reference in its texts replaced by the secret; nested values at every depth, keys as they are.
+
+        For values that the settings or the spec hold, never for data: who may write a reference reads the secret.
+
+        Raises:
+            Fault: ``invalid_input``; a secret is not known, or has no value.
+        """
+
+    def redact(self, value: Json, *, cut: bool = False) -> Json:
+        """``value`` with every secret in its texts and keys, in any of its usual encodings, replaced by its reference.
+
+        The very same object where there is nothing to replace. ``cut`` says that a text may end in the middle of a secret.
+        """
+
+
+class NoSecrets:
+    """The ``Secrets`` of whoever holds none."""
+
+    def names(self) -> Iterable[str]:
+        """None."""
+        return ()
+
+    def problem(self, name: str, *, tool: str = "") -> str | None:
+        """No name is known."""
+        return f"There is no secret {name!r} in the settings"
+
+    def resolve(self, value: Json) -> Json:
+        """The value, where it refers to no secret."""
+        for text in texts_in(value):
+            if found := SECRET.search(text):
+                raise Fault("invalid_input", self.problem(found[1]) or "", origin="tool", stage="arguments")
+        return value
+
+    def redact(self, value: Json, *, cut: bool = False) -> Json:
+        """The value."""
+        return value
+
+
+def texts_in(value: Json) -> Iterable[str]:
+    """Every text of a plain value, its keys among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from texts_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_in(item)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultLimits:
+    """How many bytes the result of one tool call may have: by the tool's name or a pattern of it, the first that fits."""
+
+    usual: int = MAX_BYTES
+    by_tool: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, tool: str) -> int:
+        """The limit of a tool of that name, in bytes."""
+        return next((limit for pattern, limit in self.by_tool.items() if fnmatchcase(tool, pattern)), self.usual)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """All that a graph is bound to when it is built; without a ``finder`` nobody can search the tools."""
@@ -249,3 +329,5 @@ class Services:
     models: Models
     prompts: Prompts
     finder: ToolFinder | None = None
+    secrets: Secrets = field(default_factory=NoSecrets)
+    result_limits: ResultLimits = field(default_factory=ResultLimits)

@@ -69,6 +69,8 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
         told.append("cut at its token limit")
     if record.get("cached"):
         told.append("from the cache")
+    if record.get("given"):
+        told.append("handed in with the run")
     if record.get("resolved"):
         told.append(f"a person said: {str(record['resolved']).replace('_', ' ')}")
     if record.get("set_by"):

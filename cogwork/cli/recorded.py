@@ -41,6 +41,8 @@ def served(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"It failed itself, and {record['fallback']} served in its stead."
     if record.get("cached"):
         yield "Its value is that of an earlier call, from the cache; nothing was called."
+    if record.get("given"):
+        yield "Its value was handed in when the run began; nothing was called."
     if record.get("resolved"):
         yield "A call of it was in doubt, and a person said that it took place."
     prompt = record.get("prompt") or {}

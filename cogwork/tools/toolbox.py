@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from typing import Protocol
 
 from cogwork.tools.function import FunctionTool, tool
@@ -55,7 +56,7 @@ class Toolbox:
         servers: ToolServers | None = None,
     ) -> None:
         self._troubles = dict(troubles or {})
-        self._patterns = None if allowed is None else tuple(allowed)
+        self._fits = None if allowed is None else re.compile("|".join(map(translate, allowed)) or r"\Z.")
         self._servers = servers
         self._tools: dict[str, Tool] = {}
         for each in tools:
@@ -66,9 +67,10 @@ class Toolbox:
                 raise ValueError(f"{message}; give the server another prefix.")
             self._tools[each.name] = each
         self._tools = {name: each for name, each in self._tools.items() if self._allows(name)}
+        self._names = sorted(self._tools)
 
     def _allows(self, name: str) -> bool:
-        return self._patterns is None or any(fnmatchcase(name, pattern) for pattern in self._patterns)
+        return self._fits is None or self._fits.match(name) is not None
 
     def find(self, name: str) -> Tool | None:
         """The tool of that name, or None; asks a server for its tools where nobody has yet."""
@@ -79,8 +81,9 @@ class Toolbox:
 
     def names(self) -> list[str]:
         """All names, sorted; those of servers' tools as far as they are known by now."""
-        served = self._servers.names() if self._servers is not None else []
-        return sorted([*self._tools, *filter(self._allows, served)])
+        if self._servers is None:
+            return list(self._names)
+        return sorted([*self._names, *filter(self._allows, self._servers.names())])
 
     def explore(self) -> dict[str, str]:
         """Ask every server for its tools, so that ``names`` has them all; says which could not be reached, and why."""

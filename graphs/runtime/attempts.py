@@ -210,7 +210,7 @@ async def attempt_once(node: CallingNode, call: StepCall) -> Outcome:
             raise
         raise call.cut_off(Fault("cancelled", "the call was cancelled from within")) from err
     except Exception as err:
-        raise Fault("internal", f"{type(err).__name__}: {err}"[:MAX_MESSAGE]) from err
+        raise Fault("internal", call.services.secrets.redact(f"{type(err).__name__}: {err}")[:MAX_MESSAGE]) from err
     return fitting(node, outcome, call.services)
 
 

@@ -40,6 +40,7 @@ def step_call(scheduler: Scheduler, member: Instance, config: RunnableConfig | N
         progress=_progress(scheduler, member.path),
         recording=scheduler.recording,
         cache=scheduler.cache,
+        given=about.get("given", {}).get(member.path),
         standins=_standins(scheduler, member, config) if any(planned.standins) else {},
     )
 

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.calling import STEP_METADATA
 from nodes.structured import SCHEMA
-from state.services import CallContext, Effect, Price, Services, Tool
+from state.services import CallContext, Effect, NoSecrets, Price, Services, Tool
 from state.values import Json, Schema
 
 CHARACTERS_PER_TOKEN = 4
@@ -248,8 +248,18 @@ class MockModels:
         return self.real.problem(name)  # type: ignore[no-any-return]
 
 
+class References(NoSecrets):
+    """Secrets that nobody looks up: their references are passed on as they are."""
+
+    def resolve(self, value: Json) -> Json:
+        """The value, references and all."""
+        return value
+
+
 def mocked(services: Services) -> tuple[Services, Front]:
-    """Services in which nothing is real but the prompts, and the front behind which their worlds stand."""
+    """Services in which nothing is real but the prompts, and the front behind which their worlds stand; secrets stay references."""
     front = Front()
     tools, models = MockTools(front, services.tools), MockModels(front, services.models)
-    return Services(tools=tools, models=models, prompts=services.prompts, finder=services.finder), front
+    return Services(
+        tools=tools, models=models, prompts=services.prompts, finder=services.finder, secrets=References()
+    ), front

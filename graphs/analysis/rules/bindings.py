@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from graphs.analysis.plan import PlannedStep
 from graphs.analysis.rules.subject import Subject
@@ -50,14 +49,14 @@ def _tool(subject: Subject, step: PlannedStep, name: str, place: str = "/tool") 
             hint = "see that the server runs and that the settings are right: cogwork mcp"
             yield subject.at(step, "tool_server_unreachable", why, place, hint)
             return
-        hint = _nearest(name, tools.names(), "the settings allow")
+        hint = subject.nearest(name, tools.names(), "the settings allow")
         yield subject.at(step, "unknown_tool", f"There is no tool {name!r}", place, hint)
 
 
 def _agent(subject: Subject, step: PlannedStep, name: str, place: str) -> Iterator[Problem]:
     agents = subject.plan.scopes[step.scope].agents
     if name not in agents:
-        hint = _nearest(name, agents, "agents: has")
+        hint = subject.nearest(name, agents, "agents: has")
         yield subject.at(step, "unknown_agent", f"There is no agent {name!r}", place, hint)
 
 
@@ -71,16 +70,12 @@ def _llm(subject: Subject, step: PlannedStep, node: LlmNode) -> Iterator[Problem
     if node.prompt_file is not None and services.prompts.find(node.prompt_file, mode=mode) is None:
         name, _, version = node.prompt_file.partition("@")
         latest = services.prompts.find(name, mode=mode) if version else None
-        hint = f"its version is {latest.version}" if latest else _nearest(name, services.prompts.names(), "there are")
+        hint = (
+            f"its version is {latest.version}"
+            if latest
+            else subject.nearest(name, services.prompts.names(), "there are")
+        )
         message = f"There is no prompt file {node.prompt_file!r}"
         yield subject.at(
             step, "unknown_prompt", message, "/prompt", f"{hint}; a prompt of several words is taken as it is"
         )
-
-
-def _nearest(name: str, known: Iterable[str], words: str) -> str:
-    listed = list(known)
-    close = difflib.get_close_matches(name, listed, 1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"{words} {', '.join(listed[:12]) or 'none'}"

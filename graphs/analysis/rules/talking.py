@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
@@ -36,7 +35,7 @@ def _agent(subject: Subject, document: int, place: str, agent: Agent, agents: Ma
     for index, handoff in enumerate(agent.handoffs):
         if handoff.to not in agents:
             message = f"There is no agent {handoff.to!r} to hand over to"
-            hint = _nearest(handoff.to, agents, "agents: has")
+            hint = subject.nearest(handoff.to, agents, "agents: has")
             yield subject.problem(document, "unknown_agent", message, f"{place}/handoffs/{index}/to", hint)
     for pattern in _idle_policies(subject, agent.approve, agent.tools):
         message = f"The policy for {pattern!r} fits none of the agent's tools"
@@ -90,7 +89,7 @@ def _policies(subject: Subject, step: PlannedStep, node: LlmNode, named: list[st
         yield subject.at(step, "without_effect", message, f"/approve/{escaped(pattern)}", "name one of them", "warning")
     for index, name in enumerate(node.stop_after):
         if name not in offers:
-            hint = _nearest(name, offers, "its tools are")
+            hint = subject.nearest(name, offers, "its tools are")
             message = f"{name!r} is none of the tools of this step, so its call cannot end it"
             yield subject.at(step, "unknown_tool", message, f"/stop_after/{index}", hint)
 
@@ -122,10 +121,4 @@ def _unknown(subject: Subject, name: str) -> tuple[str, str, str] | None:
         return "tool_server_unreachable", why, "see that the server runs and that the settings are right: cogwork mcp"
     if is_pattern(name):
         return "unknown_tool", f"No tool fits {name!r}", f"there are {', '.join(list(tools.names())[:12]) or 'none'}"
-    return "unknown_tool", f"There is no tool {name!r}", _nearest(name, tools.names(), "the settings allow")
-
-
-def _nearest(name: str, known: Iterable[str], words: str) -> str:
-    listed = list(known)
-    close = difflib.get_close_matches(name, listed, 1)
-    return f"did you mean {close[0]!r}?" if close else f"{words} {', '.join(listed[:12]) or 'none'}"
+    return "unknown_tool", f"There is no tool {name!r}", subject.nearest(name, tools.names(), "the settings allow")
