@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogwork.agents import Agents
 from cogwork.models.chat import ChatModels, Provider
-from cogwork.secrets import SecretStore
+from cogwork.secrets import SecretStore, keys_of
 from cogwork.settings import CATALOG, Settings
 from cogwork.tools.builtin import builtin_tools
 from cogwork.tools.function import FunctionTool
@@ -57,10 +57,8 @@ class App:
 
     @cached_property
     def secrets(self) -> SecretStore:
-        """The secrets of the settings; its keys are hidden with them."""
-        chosen = self.settings
-        keys = {"openai_api_key": chosen.openai_api_key, "database_url": chosen.database_url}
-        return SecretStore(chosen.secrets, os.environ, keys)
+        """The secrets of the settings; the keys among the settings are hidden with them."""
+        return SecretStore(self.settings.secrets, os.environ, keys_of(self.settings))
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
