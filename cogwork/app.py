@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-
 from cogwork.agents import Agents
 from cogwork.breaker import Breakers
 from cogwork.models.chat import ChatModels, Provider
-from cogwork.secrets import SecretStore
+from cogwork.secrets import SecretStore, keys_of
 from cogwork.settings import CATALOG, Settings, environment
 from cogwork.tools.builtin import builtin_tools
 from cogwork.tools.finding import finding_tools
@@ -69,9 +66,8 @@ class App:
 
     @cached_property
     def secrets(self) -> SecretStore:
-        """The secrets of the settings; whatever else they hold as a ``SecretStr`` is hidden with them."""
-        keys = {name: value for name, value in self.settings if isinstance(value, SecretStr)}
-        return SecretStore(self.settings.secrets, os.environ, keys)
+        """The secrets of the settings; the keys among the settings are hidden with them."""
+        return SecretStore(self.settings.secrets, environment(), keys_of(self.settings))
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings

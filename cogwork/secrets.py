@@ -86,10 +86,10 @@ class SecretStore:
         self,
         sources: Mapping[str, SecretStr | SecretSource],
         environment: Mapping[str, str],
-        hidden: Mapping[str, SecretStr | None] | None = None,
+        hidden: Mapping[str, SecretStr] | None = None,
     ) -> None:
         self._sources, self._environment = dict(sources), environment
-        self._hidden = {f"[{name}]": value for name, value in (hidden or {}).items() if value is not None}
+        self._hidden = {f"[{name}]": value for name, value in (hidden or {}).items()}
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -192,6 +192,28 @@ class SecretStore:
                 if at >= 0 and form.startswith(text[at:]):
                     text = text[:at] + self._forms[form]
         return text
+
+
+def keys_of(settings: object, name: str = "") -> dict[str, SecretStr]:
+    """The keys that settings hold at any depth, by the names of their fields: ``openai_api_key``, ``providers.local.api_key``.
+
+    What is named under ``secrets`` is none of them: it has a reference of its own.
+    """
+    if isinstance(settings, SecretStr):
+        return {name: settings}
+    if isinstance(settings, BaseModel):
+        parts: dict[str, object] = {field: getattr(settings, field) for field in type(settings).model_fields}
+    elif isinstance(settings, Mapping):
+        parts = {str(key): value for key, value in settings.items()}
+    elif isinstance(settings, list | tuple):
+        parts = {str(index): value for index, value in enumerate(settings)}
+    else:
+        return {}
+    found: dict[str, SecretStr] = {}
+    for part, value in parts.items():
+        if name or part != "secrets":
+            found |= keys_of(value, f"{name}.{part}" if name else part)
+    return found
 
 
 def _scalars(value: Json) -> Iterator[str]:

@@ -39,11 +39,12 @@ async def hushed(do: Callable[[CallContext], Awaitable[Json]], context: CallCont
         return secrets.redact(await do(context))
     except (Fault, Asked) as error:
         told = error
-    _hush(told, secrets)
+    hush(told, secrets)
     raise told
 
 
-def _hush(error: Fault | Asked, secrets: Secrets) -> None:
+def hush(error: Fault | Asked, secrets: Secrets) -> None:
+    """Take the secrets out of the error itself; its causes are dropped where they hold some."""
     if any(secrets.redact(str(cause)) != str(cause) for cause in _causes(error)):
         error.__cause__ = error.__context__ = None
     error.message = secrets.redact(error.message, cut=True)

@@ -10,7 +10,7 @@ import cogwork
 from cogwork.settings import Settings
 from graphs.build import build
 from graphs.language.load import load
-from prompts.reading import parse_prompt
+from prompts.partials import parse_prompt
 from state.errors import WorkflowFailed
 from state.services import ResultLimits, Services
 from tests.fakes import FakeTool, calls, fake_services

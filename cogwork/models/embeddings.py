@@ -32,7 +32,7 @@ def embeddings(name: str, openai: Provider) -> Embeddings:
         raise ValueError(
             f"There are no embeddings {name!r}: say local, or openai:MODEL such as openai:text-embedding-3-small"
         )
-    if openai.needs_key and openai.api_key is None:
+    if not openai.usable:
         raise ValueError(f"The embeddings {name} need a key: set OPENAI_API_KEY")
     from cogwork.models.openai import embedding_model
 
