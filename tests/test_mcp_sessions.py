@@ -311,6 +311,17 @@ async def test_the_same_question_has_the_same_id_and_another_one_another(protoco
     assert len({one.id, second.id, other.id}) == 3
 
 
+async def test_a_question_that_is_asked_twice_is_two_questions() -> None:
+    with opened(house=house(protocol="legacy")) as stage:
+        with pytest.raises(Asked) as first:
+            await stage.call("house.pair")
+        answers = answer(first.value, {"size": 1})
+        with pytest.raises(Asked) as second:
+            await stage.call("house.pair", answers=answers)
+        answers |= answer(second.value, {"size": 2})
+        assert (await stage.call("house.pair", answers=answers))["result"] == "1, 2"
+
+
 @BOTH
 async def test_a_person_may_decline(protocol: str) -> None:
     with opened(house=house(protocol=protocol)) as stage:

@@ -207,6 +207,8 @@ class Server:
             await asyncio.sleep(wait)
 
     def _unopened(self, session: Session) -> None:
+        if session not in self._sessions.values():
+            return  # somebody who waited for the same session has seen to it
         self._drop(session)
         self._failures += 1
         wait = min(FIRST_WAIT * 2.0 ** (self._failures - 1), LONGEST_WAIT)
