@@ -19,6 +19,7 @@ from cogwork.breaker import Breakers
 from cogwork.tools.mcp.config import McpServer, Sources
 from cogwork.tools.mcp.servers import Servers
 from state.errors import Asked, Fault
+from state.schemas import faults
 from tests.mcp_stage import KEY, Opened, alive, context, opened, until
 from tests.peers.servers import SERVED, house, raw
 
@@ -287,6 +288,11 @@ async def test_what_a_server_asks_goes_to_a_person_and_the_answer_back_to_it(pro
         assert (first.message, first.form["properties"]["size"]["type"]) == ("house asks: How large a box?", "integer")
         answers = answer(first, {"size": 3})
         assert await asked(stage, answers) == "box of 3, order 1"
+
+    assert [bool(faults(first.form, said)) for said in ({"size": 3}, {}, {"size": "x"}, {"decline": True})] == [
+        *(False, True, True, False)
+    ]
+    assert "needed, unless you decline" in first.form["properties"]["size"]["description"]
 
 
 @BOTH
