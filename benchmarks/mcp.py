@@ -27,8 +27,6 @@ from cogwork.tools.mcp.config import McpServer
 
 ABREAST: Final = (1, 10, 50)
 """How many calls are on their way at once."""
-CALLS: Final = 200
-WARM: Final = 20
 TARGETS: Final = {"function": 200.0, "stdio": 150.0, "http": 150.0}
 """Calls a second."""
 NAMES: Final = {"function": "local_add", "stdio": "piped.add", "http": "web.add"}
@@ -70,12 +68,12 @@ Round = Callable[[int], Awaitable[float]]
 
 async def tools(settings: Settings) -> list[Table]:
     """Calls a second through a graph, and over the bare client, in turns; medians of the rounds."""
+    calls, rounds = 2 * settings.size, max(1, settings.repetitions // 5)
     table = Table(
         name="tools",
-        title=f"calls of tools through a graph, {CALLS} a round (medians)",
+        title=f"calls of tools through a graph, {calls} a round (medians)",
         columns=("tool", "at once", "rounds", "calls/s", "target", "met", "bare calls/s", "ms over bare", "ratio"),
     )
-    rounds = max(3, settings.repetitions // 5)
     async with _servers() as (script, address):
         app = App(
             settings=Chosen(mcp_servers=_configured(script, address)), tools=(FunctionTool.from_function(local_add),)
@@ -85,7 +83,7 @@ async def tools(settings: Settings) -> list[Table]:
                 for kind in TARGETS:
                     settings.tell(f"tools: {kind}, {abreast} at once")
                     async with _bare(kind, abreast, script, address) as bare:
-                        table.rows.append(await _row(kind, abreast, rounds, _graph(app, kind, abreast), bare))
+                        table.rows.append(await _row(kind, abreast, (calls, rounds), _graph(app, kind, abreast), bare))
         finally:
             app.close()
     table.notes.append(
@@ -99,20 +97,21 @@ def local_add(a: int, b: int) -> int:
     return a + b
 
 
-async def _row(kind: str, abreast: int, rounds: int, graph: Round, bare: Round | None) -> tuple[Cell, ...]:
+async def _row(kind: str, abreast: int, amount: tuple[int, int], graph: Round, bare: Round | None) -> tuple[Cell, ...]:
     took: dict[str, list[float]] = {"graph": [], "bare": []}
-    await graph(WARM)
+    calls, rounds = amount
+    await graph(calls // 4)
     for _ in range(rounds):
         gc.collect()
-        took["graph"].append(await graph(CALLS))
+        took["graph"].append(await graph(calls))
         if bare is not None:
-            took["bare"].append(await bare(CALLS))
-    rate = CALLS / median(took["graph"])
+            took["bare"].append(await bare(calls))
+    rate = calls / median(took["graph"])
     cells: tuple[Cell, ...] = (kind, abreast, rounds, rate, TARGETS[kind], verdict(rate >= TARGETS[kind]))
     if bare is None:
         return (*cells, None, None, None)
-    over = (median(took["graph"]) - median(took["bare"])) / CALLS * 1e3
-    return (*cells, CALLS / median(took["bare"]), over, median(took["graph"]) / median(took["bare"]))
+    over = (median(took["graph"]) - median(took["bare"])) / calls * 1e3
+    return (*cells, calls / median(took["bare"]), over, median(took["graph"]) / median(took["bare"]))
 
 
 def _graph(app: App, kind: str, abreast: int) -> Round:

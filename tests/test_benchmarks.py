@@ -13,6 +13,7 @@ from benchmarks.dags import chain, fan, layers, read
 from benchmarks.durable import durable
 from benchmarks.language import document
 from benchmarks.makespan import makespan
+from benchmarks.mcp import tools
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
 from benchmarks.prompts import prompts
@@ -78,6 +79,15 @@ async def test_overhead_gives_a_row_for_each_shape_saver_and_subject(settings: S
 
 def test_the_big_workflow_has_as_many_steps_as_asked() -> None:
     assert len(document(50)["nodes"]) == 50
+
+
+@pytest.mark.req("X14")
+async def test_calls_of_tools_are_measured_through_a_graph_and_over_the_bare_client(settings: Settings) -> None:
+    (table,) = await tools(settings)
+    assert [(row[0], row[1]) for row in table.rows] == [
+        (kind, abreast) for abreast in (1, 10, 50) for kind in ("function", "stdio", "http")
+    ]
+    assert all((row[-1] is None) == (row[0] == "function") for row in table.rows)
 
 
 def test_the_command_prints_tables_and_writes_them_as_json(

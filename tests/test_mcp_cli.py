@@ -42,7 +42,7 @@ def test_every_server_is_listed_with_its_state_also_those_out_of_reach(configure
         "gone": "unreachable",
         "odd": "connected",
     }
-    assert (found["house"]["transport"], found["house"]["session"], found["house"]["tools"]) == ("stdio", "shared", 10)
+    assert (found["house"]["transport"], found["house"]["session"], found["house"]["tools"]) == ("stdio", "shared", 11)
     assert "No such file" in found["gone"]["trouble"]
     assert found["gone"]["breaker"]["state"] == "closed"
     assert "unreachable" in run("mcp").stdout

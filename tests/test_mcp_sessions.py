@@ -19,6 +19,7 @@ from cogwork.breaker import Breakers
 from cogwork.tools.mcp.config import McpServer, Sources
 from cogwork.tools.mcp.servers import Servers
 from state.errors import Asked, Fault
+from state.schemas import faults
 from tests.mcp_stage import KEY, Opened, alive, context, opened, until
 from tests.peers.servers import SERVED, house, raw
 
@@ -288,6 +289,11 @@ async def test_what_a_server_asks_goes_to_a_person_and_the_answer_back_to_it(pro
         answers = answer(first, {"size": 3})
         assert await asked(stage, answers) == "box of 3, order 1"
 
+    assert [bool(faults(first.form, said)) for said in ({"size": 3}, {}, {"size": "x"}, {"decline": True})] == [
+        *(False, True, True, False)
+    ]
+    assert "needed, unless you decline" in first.form["properties"]["size"]["description"]
+
 
 @BOTH
 async def test_a_second_question_comes_after_the_first_has_its_answer(protocol: str) -> None:
@@ -309,6 +315,17 @@ async def test_the_same_question_has_the_same_id_and_another_one_another(protoco
 
     assert one.id == again.id
     assert len({one.id, second.id, other.id}) == 3
+
+
+async def test_a_question_that_is_asked_twice_is_two_questions() -> None:
+    with opened(house=house(protocol="legacy")) as stage:
+        with pytest.raises(Asked) as first:
+            await stage.call("house.pair")
+        answers = answer(first.value, {"size": 1})
+        with pytest.raises(Asked) as second:
+            await stage.call("house.pair", answers=answers)
+        answers |= answer(second.value, {"size": 2})
+        assert (await stage.call("house.pair", answers=answers))["result"] == "1, 2"
 
 
 @BOTH

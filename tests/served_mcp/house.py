@@ -95,6 +95,13 @@ def order(
 
 
 @server.tool()
+async def pair(context: Context) -> str:
+    """Asks the same twice, in the middle of the call."""
+    answers = [await context.elicit("Which size?", Size) for _ in range(2)]
+    return ", ".join(str(each.data.size) if each.action == "accept" else each.action for each in answers)
+
+
+@server.tool()
 async def grow(name: str, context: Context) -> str:
     """Offers one tool more from now on."""
 

@@ -138,9 +138,14 @@ class Questions:
             raise Fault(
                 "invalid_output", f"MCP server {self.server} asks with a form that is not usable: {why}", origin="tool"
             )
-        properties = {**wanted.get("properties", {}), "decline": DECLINE}
-        form: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
-        if needed := wanted.get("required"):
+        needed = wanted.get("required", [])
+        properties = {k: _marked(v) if k in needed else v for k, v in wanted.get("properties", {}).items()}
+        form: Schema = {
+            "type": "object",
+            "properties": {**properties, "decline": DECLINE},
+            "additionalProperties": False,
+        }
+        if needed:
             refused = {"properties": {"decline": {"const": True}}, "required": ["decline"]}
             form |= {"if": refused, "else": {"required": needed}}
         return form
@@ -152,6 +157,12 @@ class Questions:
         if not isinstance(said, dict) or said.get("decline"):
             return {"action": "decline"}
         return {"action": "accept", "content": {k: v for k, v in said.items() if k != "decline"}}
+
+
+def _marked(schema: Schema) -> Schema:
+    """A field that is needed unless the person declines, which a form says nowhere else that people would see."""
+    said = [schema["description"]] if schema.get("description") else []
+    return {**schema, "description": "; ".join([*said, "needed, unless you decline"])}
 
 
 def named(roots: Sequence[Path]) -> list[Root]:

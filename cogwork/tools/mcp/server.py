@@ -26,6 +26,7 @@ from cogwork.tools.mcp.listing import Listing, listed
 from cogwork.tools.mcp.questions import Questions, elicitations
 from cogwork.tools.mcp.redaction import Redaction
 from cogwork.tools.mcp.session import Opening, Progress, Session
+from cogwork.tools.mcp.spacing import Spacing
 from state.errors import Asked, Fault
 from state.values import Json
 
@@ -34,8 +35,6 @@ KEY: Final = "cogwork/idempotencyKey"
 """Where in ``_meta`` of a call its key stands, so that a server can recognise a repeated one."""
 MAX_ROUNDS: Final = 20
 """How often in a row a call may be answered with questions that have been answered."""
-FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
-"""Seconds between two attempts to connect, doubled with each that fails."""
 SHARED: Final = ""
 LISTING: Final = "listing"
 
@@ -59,8 +58,7 @@ class Server:
         self.redaction = Redaction()
         self._sources = sources
         self._sessions: dict[str, Session] = {}
-        self._failures = 0
-        self._not_before = 0.0
+        self._spacing = Spacing()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listing_now = asyncio.Lock()
         self._stale = False
@@ -173,7 +171,7 @@ class Server:
             Fault: it cannot be opened.
         """
         if self._living(scope) is None:
-            await self._back_off()
+            await self._spacing.wait()
         session = self._living(scope)  # another call may have opened it meanwhile
         if session is None:
             session = self._sessions[scope] = Session(self._opening())
@@ -182,7 +180,7 @@ class Server:
         except Exception as error:
             self._unopened(session)
             raise self._connecting(error) from error
-        self._failures = 0
+        self._spacing.succeeded()
         return session
 
     def _living(self, scope: str) -> Session | None:
@@ -200,17 +198,11 @@ class Server:
             return fault
         return Fault("unavailable", fault.message, origin="tool", retry_after=fault.retry_after)
 
-    async def _back_off(self) -> None:
-        """Wait where the server could not be reached just now, a little longer each time."""
-        wait = self._not_before - asyncio.get_running_loop().time()
-        if wait > 0:
-            await asyncio.sleep(wait)
-
     def _unopened(self, session: Session) -> None:
+        if session not in self._sessions.values():
+            return  # somebody who waited for the same session has seen to it
         self._drop(session)
-        self._failures += 1
-        wait = min(FIRST_WAIT * 2.0 ** (self._failures - 1), LONGEST_WAIT)
-        self._not_before = asyncio.get_running_loop().time() + wait
+        self._spacing.failed()
 
     def _drop(self, session: Session) -> None:
         for scope in [scope for scope, held in self._sessions.items() if held is session]:
