@@ -59,17 +59,17 @@ async def models(settings: Settings) -> list[Table]:
     from tests.peers.models import aimock, saying
 
     rounds, calls = max(1, settings.repetitions // 8), max(2, settings.size)
-    with tempfile.TemporaryDirectory() as folder:
-        with aimock(Path(folder), saying(TOLD, "Hello to you, whoever you are.", chunkSize=6)) as mock:
-            for at_once in AT_ONCE:
-                settings.tell(f"models: {at_once} at once")
-                subjects = _subjects(mock.url, at_once)
+    answer = saying(TOLD, "Hello to you, whoever you are.", chunkSize=6)
+    with tempfile.TemporaryDirectory() as folder, aimock(Path(folder), answer) as mock:
+        for at_once in AT_ONCE:
+            settings.tell(f"models: {at_once} at once")
+            subjects = _subjects(mock.url, at_once)
+            for each in subjects:
+                await each.ask(at_once)
+            for _ in range(rounds):
                 for each in subjects:
-                    await each.ask(at_once)
-                for _ in range(rounds):
-                    for each in subjects:
-                        await each.measure(calls)
-                table.rows.extend(_row(at_once, each, subjects[0]) for each in subjects)
+                    await each.measure(calls)
+            table.rows.extend(_row(at_once, each, subjects[0]) for each in subjects)
     table.notes.append("the ratios are over the bare client's astream; no checkpointer is used")
     return [table]
 

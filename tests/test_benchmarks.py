@@ -13,12 +13,14 @@ from benchmarks.dags import chain, fan, layers, read
 from benchmarks.durable import durable
 from benchmarks.language import document
 from benchmarks.makespan import makespan
+from benchmarks.models import AT_ONCE, models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
 from benchmarks.settings import Settings
 from benchmarks.storage import storage
 from benchmarks.subjects import KINDS, STORAGES, TOOLS, Kind, Storage, subject
 from graphs.graph import WorkflowGraph
+from tests.peers import needs
 
 TINY = [("a-1", [], 1.0), ("b.x", ["a-1"], 2.0), ("c", ["a-1"], 0.5), ("d", ["c"], 0.0), ("e", ["b.x", "d"], 1.0)]
 
@@ -115,3 +117,12 @@ async def test_pausing_measures_requests_of_the_same_and_of_another_process(sett
     told = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [row["pauses"] for row in told] == [1, 1]
     assert all(row["max"] > 0 for row in told)
+
+
+@pytest.mark.req("X14")
+@needs("llmock")
+async def test_model_calls_are_measured_bare_guarded_limited_and_through_a_graph(settings: Settings) -> None:
+    (table,) = await models(settings)
+    assert [row[0] for row in table.rows] == [at_once for at_once in AT_ONCE for _ in range(4)]
+    assert {str(row[1]) for row in table.rows} == {"langchain-openai", "cogwork model", "with limits", "graph"}
+    assert all(isinstance(row[3], float) and row[3] > 0 for row in table.rows)
