@@ -59,8 +59,8 @@ async def models(settings: Settings) -> list[Table]:
     from tests.peers.models import aimock, saying
 
     rounds, calls = max(1, settings.repetitions // 8), max(2, settings.size)
-    said = saying(TOLD, "Hello to you, whoever you are.", chunkSize=6)
-    with tempfile.TemporaryDirectory() as folder, aimock(Path(folder), said) as mock:
+    answer = saying(TOLD, "Hello to you, whoever you are.", chunkSize=6)
+    with tempfile.TemporaryDirectory() as folder, aimock(Path(folder), answer) as mock:
         for at_once in AT_ONCE:
             settings.tell(f"models: {at_once} at once")
             subjects = _subjects(mock.url, at_once)

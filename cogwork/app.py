@@ -100,7 +100,11 @@ class App:
         from cogwork.tools.mcp.config import Sources
         from cogwork.tools.mcp.servers import Servers
 
-        return Servers(self.settings.mcp_servers, Sources(environment=environment()), self.breakers)
+        return Servers(
+            self.settings.mcp_servers,
+            Sources(environment=environment(), secret=lambda name: str(self.secrets.resolve(name))),
+            self.breakers,
+        )
 
     def close(self) -> None:
         """Close the connections to other people's servers, and end those that were started."""

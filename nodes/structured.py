@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -175,8 +176,9 @@ async def _stream(
     """One whole answer as text; ``value`` is left None."""
     pieces = Pieces(on_token)
     try:
-        async for chunk in model.astream(list(messages), config):
-            pieces.take(chunk)
+        async with aclosing(model.astream(list(messages), config)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                pieces.take(chunk)
     except Exception as error:
         raise fault_of(error) from error
     return pieces.answer()

@@ -14,6 +14,7 @@ from benchmarks.durable import durable
 from benchmarks.language import document
 from benchmarks.makespan import makespan
 from benchmarks.mcp import tools
+from benchmarks.models import AT_ONCE, models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
 from benchmarks.prompts import prompts
@@ -21,6 +22,7 @@ from benchmarks.settings import Settings
 from benchmarks.storage import storage
 from benchmarks.subjects import KINDS, STORAGES, TOOLS, Kind, Storage, subject
 from graphs.graph import WorkflowGraph
+from tests.peers import needs
 
 TINY = [("a-1", [], 1.0), ("b.x", ["a-1"], 2.0), ("c", ["a-1"], 0.5), ("d", ["c"], 0.0), ("e", ["b.x", "d"], 1.0)]
 
@@ -132,3 +134,12 @@ async def test_prompts_are_measured_and_what_cannot_be_counted_is_said(settings:
     times, deviations = await prompts(settings)
     assert len(times.rows) >= 4 and all(isinstance(row[1], float) and row[1] > 0 for row in times.rows)
     assert bool(deviations.rows) != bool(deviations.notes)
+
+
+@pytest.mark.req("X14")
+@needs("llmock")
+async def test_model_calls_are_measured_bare_guarded_limited_and_through_a_graph(settings: Settings) -> None:
+    (table,) = await models(settings)
+    assert [row[0] for row in table.rows] == [at_once for at_once in AT_ONCE for _ in range(4)]
+    assert {str(row[1]) for row in table.rows} == {"langchain-openai", "cogwork model", "with limits", "graph"}
+    assert all(isinstance(row[3], float) and row[3] > 0 for row in table.rows)

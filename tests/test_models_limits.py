@@ -246,6 +246,12 @@ async def test_after_an_endpoint_asked_to_wait_no_other_call_is_made_until_then(
     assert second.retry_after is not None and 25 < second.retry_after <= 30
 
 
+def test_no_word_of_an_endpoint_closes_its_gate_for_a_day() -> None:
+    gate = Gate(told="x")
+    gate.close_for(86_400)
+    assert 0 < gate._closed_for(1) <= 900
+
+
 # -- the breaker -------------------------------------------------------------------------------------------------
 
 

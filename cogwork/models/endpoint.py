@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -42,7 +42,7 @@ class Endpoint:
             Fault: ``unavailable`` while its breaker is open, ``rate_limited`` where there is no turn; else the call's own.
         """
         self.breaker.look("model")
-        async with self.gate.passing(tokens), self.breaker.guarding("model"):
+        async with self.gate.passing(max(tokens, 1)), self.breaker.guarding("model"):
             call = Call(end=asyncio.get_running_loop().time() + self.provider.deadline_s, provider=self.provider)
             self.calls += 1
             self.under_way += 1
@@ -101,7 +101,7 @@ class Call:
         except TimeoutError as err:
             raise self._late(err) from err
 
-    async def pieces(self, stream: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def pieces(self, stream: AsyncIterator[T]) -> AsyncGenerator[T]:
         """The pieces of a stream, as long as they come within the deadline."""
         async with aclosing(stream) as source:  # type: ignore[type-var]
             while True:

@@ -14,6 +14,8 @@ from typing import Final
 from state.errors import Fault
 
 MINUTE: Final = 60
+LONGEST_CLOSED: Final = 900.0
+"""Seconds that a gate stays closed at an endpoint's word, at most: it is not to be locked for a day by one odd reply."""
 LEAST_WAIT: Final = 0.02
 """Seconds before a limit is looked at again, at least."""
 
@@ -157,7 +159,7 @@ class Gate:
 
     def close_for(self, seconds: float) -> None:
         """Let nobody pass for so long: the endpoint has asked for it."""
-        self._closed_until = max(self._closed_until, time.monotonic() + seconds)
+        self._closed_until = max(self._closed_until, time.monotonic() + min(seconds, LONGEST_CLOSED))
 
     def used(self, tokens: int, *, reserved: int) -> None:
         """Count what a call has used in the end."""

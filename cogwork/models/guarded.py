@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -62,10 +63,11 @@ class Guarded(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         size, finished = 0, False
         async with self._endpoint.calling(_estimate(messages)) as call:
-            async for chunk in call.pieces(super()._astream(messages, stop, run_manager, **kwargs)):
-                call.tokens += _used(chunk.message)
-                size, finished = size + len(chunk.text), finished or _says_why_it_ends(chunk)
-                yield chunk
+            async with aclosing(call.pieces(super()._astream(messages, stop, run_manager, **kwargs))) as pieces:
+                async for chunk in pieces:
+                    call.tokens += _used(chunk.message)
+                    size, finished = size + len(chunk.text), finished or _says_why_it_ends(chunk)
+                    yield chunk
             if not finished:
                 told = f"The model's stream was cut after {size:,} characters"
                 raise Fault("unavailable", told, origin="model")
