@@ -49,7 +49,14 @@ class App:
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
         given = builtin_tools(roots=chosen.roots, write_roots=chosen.write_roots, allow_python=chosen.allow_python)
-        return Toolbox([*given, *self.tools], allowed=chosen.tools)
+        return Toolbox([*given, *self._python_tools(), *self.tools], allowed=chosen.tools)
+
+    def _python_tools(self) -> list[Tool]:
+        if not self.settings.python_tools:
+            return []
+        from cogwork.tools.loading import loaded_tools
+
+        return [*loaded_tools(self.settings.python_tools)]
 
     def _models(self) -> ChatModels:
         chosen = self.settings

@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     allow_python: bool = Field(
         default=False, description="Whether python.run runs anything; specs must have a person approve it."
     )
+    python_tools: list[str] = Field(
+        default_factory=list,
+        description="Python functions that are tools: files, modules, or module:function; their code is run.",
+    )
     tools: list[str] | None = Field(
         default=None, description="Names or patterns of the tools that specs may name; all without it."
     )
