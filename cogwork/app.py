@@ -14,6 +14,7 @@ from cogwork.settings import CATALOG, Settings
 from cogwork.tools.builtin import builtin_tools
 from cogwork.tools.function import FunctionTool
 from cogwork.tools.toolbox import Toolbox
+from cogwork.tools.workflows import WorkflowTools
 from graphs.analysis.check import check
 from graphs.language.agents import with_agents
 from graphs.language.load import Workflow, load
@@ -49,7 +50,8 @@ class App:
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
         given = builtin_tools(roots=chosen.roots, write_roots=chosen.write_roots, allow_python=chosen.allow_python)
-        return Toolbox([*given, *self._python_tools(), *self.tools], allowed=chosen.tools)
+        workflows = WorkflowTools(self, chosen.max_workflow_depth)
+        return Toolbox([*given, *self._python_tools(), *self.tools], allowed=chosen.tools, further=workflows)
 
     def _python_tools(self) -> list[Tool]:
         if not self.settings.python_tools:

@@ -11,7 +11,7 @@ from nodes.expression import Expression, ExpressionError
 from nodes.reuse import Reuse
 from nodes.template import Value
 from state.errors import Asked, Fault, InDoubt
-from state.services import CallContext, Effect, Services
+from state.services import CallContext, Effect, Services, Within
 from state.values import Json
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ class StepCall:
     ``cache``      where results with ``cache:`` are kept for other runs
     ``writing``    the keys of its writes in flight, those of its fallbacks among them
     ``resting``    the keys of its calls that wait for their next attempt, those of its fallbacks among them
-    ``paid``       what attempts that failed used, those of its fallbacks among them
+    ``paid``       what attempts that failed used, and what calls of tools did; those of its fallbacks among them
+    ``within``     the run that makes the call, as tools are told of it
+    ``at_rest``    called when a call begins that may be cut off although it writes
     """
 
     run: str
@@ -112,6 +114,8 @@ class StepCall:
     fixed_key: str = ""
     standins: Mapping[int, tuple[Any, StepCall]] = field(default_factory=dict)
     cache: BaseCache[Any] | None = None
+    within: Within | None = None
+    at_rest: Callable[[], None] = lambda: None
     writing: set[str] = field(default_factory=set)
     resting: set[str] = field(default_factory=set)
     paid: dict[str, Json] = field(default_factory=dict)
@@ -151,6 +155,10 @@ class StepCall:
         """Note what the failed attempt used."""
         used = fault.details.get("usage") if isinstance(fault.details, dict) else None
         self.paid.update(_sum(self.paid, used or {}))
+
+    def spend(self, usage: Mapping[str, Json]) -> None:
+        """Note what a tool used: numbers by name."""
+        self.paid.update(_sum(self.paid, usage))
 
     def billed(self, usage: Mapping[str, Json]) -> dict[str, Json]:
         """The usage with that of the failed attempts before; asked once."""
@@ -238,9 +246,11 @@ class _Making:
             attempt=call.attempt,
             answers=call.recording.answers(self.key) if call.recording is not None else {},
             progress=self._progress(asyncio.get_running_loop()),
+            spend=call.spend,
+            within=call.within,
         )
         if self.effect == "write":
-            call.writing.add(self.key)
+            self._enter()
         try:
             return await self.do(context)
         except Fault as fault:
@@ -256,6 +266,16 @@ class _Making:
             raise
         finally:
             call.writing.discard(self.key)
+            call.resting.discard(self.key)
+
+    def _enter(self) -> None:
+        """Let nobody cut the write off, unless its tool sees to that itself."""
+        call = self.call
+        if not getattr(call.services.tools.find(self.target), "lets_go", False):
+            call.writing.add(self.key)
+            return
+        call.resting.add(self.key)
+        call.at_rest()
 
     def _progress(self, loop: asyncio.AbstractEventLoop) -> Callable[[float, float | None, str], None]:
         """What a tool tells how far it has come with; from whatever thread it does."""
