@@ -85,7 +85,11 @@ class ChildRun:
         graph = self.built(self._saver())
         standing = await graph.aget_state(self.config)
         about = standing.values.get("run") or {} if "__start__" not in standing.next else {}
-        if about.get("status") in ENDED and (standing.metadata or {}).get(ATTEMPT) == self.context.attempt:
+        attempt = (standing.metadata or {}).get(ATTEMPT)
+        if about.get("status") in ENDED and attempt in (
+            None,
+            self.context.attempt,
+        ):  # None: a person brought it to its end
             return self._ended(about, standing.values)
         if not about or about["status"] in ENDED:
             await self._note(graph)
@@ -93,6 +97,7 @@ class ChildRun:
         else:
             if about.get("digest") != graph.digest:
                 graph = self.built(graph.checkpointer, about["digest"])
+                standing = await graph.aget_state(self.config)
             last = await self._gone_on(graph, standing)
         state = await graph.aget_state(self.config)
         if last.kind == "run.paused":

@@ -11,6 +11,7 @@ from graphs.analysis.expand import Resolve, expand
 from graphs.analysis.plan import Plan, PlannedStep
 from graphs.analysis.rules.facts import Facts
 from graphs.analysis.rules.fitting import literal
+from graphs.analysis.rules.logic import TRUE
 from graphs.language.load import Workflow
 from graphs.language.spec import LlmNode, ToolNode
 from nodes.base import CallingNode
@@ -101,7 +102,7 @@ class WorkflowTool:
     def __init__(self, name: str, workflow: Workflow, workflows: Workflows, max_depth: int) -> None:
         self.name, self.workflow = name, workflow
         self._workflows, self._max_depth = workflows, max_depth
-        self._checking = False
+        self._checking = self._typing = False
 
     @property
     def place(self) -> str:
@@ -120,17 +121,29 @@ class WorkflowTool:
         """The workflow's input."""
         return self.workflow.spec.input
 
-    @cached_property
+    @property
     def output_schema(self) -> Schema:
-        """What is known of the workflow's output; nothing where it has faults."""
+        """What is known of the workflow's output; nothing where it has faults, or where that depends on itself."""
+        if self._typing:
+            return {}
+        self._typing = True
+        try:
+            return self._output_schema
+        finally:
+            self._typing = False
+
+    @cached_property
+    def _output_schema(self) -> Schema:
         if self.faults:
             return {}
-        types, top = Facts(plan=self._plan, services=self._workflows.services).types, self._plan.scopes[""]
+        facts, top = Facts(plan=self._plan, services=self._workflows.services), self._plan.scopes[""]
+        types = facts.types
         if "" in types.results:
             return literal(schema["const"]) if "const" in (schema := types.results[""].schema) else schema
         leaves = [leaf for leaf in top.leaves if self._plan.steps[leaf].kind != "condition"]
         single = types.values.get(leaves[0], {}) if len(leaves) == 1 else {}
-        return nullable(single) if single else {}
+        surely = bool(single) and facts.presences.of[leaves[0]].done == TRUE
+        return single if surely or not single else nullable(single)
 
     @property
     def effect(self) -> Effect:

@@ -17,7 +17,9 @@ def calling(subject: Subject) -> Iterator[Problem]:
             if tool is None:
                 continue
             if name in getattr(tool, "reaches", ()):
-                message = f"{name} is a workflow that calls itself, directly or through others, and never comes to an end"
+                message = (
+                    f"{name} is a workflow that calls itself, directly or through others, and never comes to an end"
+                )
                 yield subject.at(step, "recursive_call", message, place, "use repeat or for_each for repetition")
             elif faults := getattr(tool, "faults", ()):
                 more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
