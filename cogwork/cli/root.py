@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cogwork.cli import agents, author, catalog, context, diff, exits, fork, inspect, runs, simulate, stopping
+from cogwork.cli import agents, author, catalog, chain, context, diff, exits, fork, inspect, runs, simulate, stopping
 
 
 class Door(TyperGroup):
@@ -65,7 +65,7 @@ def root(
 
 for _panel, _commands in {
     "Runs": (
-        *(runs.run, runs.resume, stopping.pause, stopping.cancel, fork.fork),
+        *(runs.run, runs.resume, chain.chain, chain.call, stopping.pause, stopping.cancel, fork.fork),
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
