@@ -48,6 +48,8 @@ NAMED = (
     "operations.md",
     "testing.md",
     "agents.md",
+    "tools.md",
+    "chains.md",
 )
 PAGES = (HOUSE / "README.md", *(DOCS / name for name in NAMED), *sorted((DOCS / "decisions").glob("*.md")))
 FOLDERS = ("benchmarks", "cogwork", "docs", "examples", "graphs", "nodes", "prompts", "state", "tests")
