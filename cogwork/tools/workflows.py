@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from graphs.analysis.expand import Resolve, expand
+from graphs.analysis.check import Analysis, analyse
+from graphs.analysis.expand import expand
 from graphs.analysis.plan import Plan, PlannedStep
 from graphs.analysis.rules.facts import Facts
 from graphs.analysis.rules.fitting import literal
@@ -50,6 +51,10 @@ class Workflows(Protocol):
 
     def specs(self) -> SpecStore:
         """The specs that runs began with."""
+
+    @property
+    def cache(self) -> Any:
+        """LangGraph's cache, for steps that say ``cache:``."""
 
 
 class WorkflowTools:
@@ -168,18 +173,15 @@ class WorkflowTool:
         """The errors that keep it from running, one sentence each; those of a workflow that is being checked are not asked for."""
         if self._checking:
             return ()
-        return self._errors
+        return tuple(str(problem) for problem in self._analysis.errors)
 
     @cached_property
-    def _errors(self) -> tuple[str, ...]:
-        from graphs.analysis.check import analyse
-
+    def _analysis(self) -> Analysis:
         self._checking = True
         try:
-            found = analyse(self.workflow, self._workflows.services, self._workflows.resolve)
+            return analyse(self.workflow, self._workflows.services, self._workflows.resolve)
         finally:
             self._checking = False
-        return tuple(str(problem) for problem in found.errors)
 
     @cached_property
     def own_effects(self) -> frozenset[Effect]:
@@ -225,15 +227,18 @@ class WorkflowTool:
             Fault: ``invalid_input`` for a workflow with faults.
             StoreError: that version was not kept.
         """
-        from graphs.build import build
+        from graphs.build import build, compiled
 
-        workflow, resolve = self.workflow, cast("Resolve", self._workflows.resolve)
-        if digest is not None:
-            workflow, resolve = self._workflows.specs().find(digest)
+        house = self._workflows
         try:
-            return build(workflow, self._workflows.services, resolve, checkpointer=checkpointer)
+            if digest is not None:
+                workflow, resolve = house.specs().find(digest)
+                return build(workflow, house.services, resolve, checkpointer=checkpointer, cache=lambda: house.cache)
+            if self._analysis.errors:
+                raise SpecError(self._analysis.errors)
         except SpecError as err:
             raise Fault("invalid_input", f"{self.name} cannot run: {_brief(err)}", origin="tool") from err
+        return compiled(self._analysis.plan, house.services, checkpointer=checkpointer, cache=lambda: house.cache)
 
     @cached_property
     def _plan(self) -> Plan:
