@@ -520,6 +520,16 @@ async def test_what_the_run_within_used_counts_as_the_use_of_the_step(shop: Shop
     assert state["nodes"]["x"]["usage"] == used(kept)
 
 
+async def test_what_its_models_say_is_not_streamed_as_if_a_step_of_the_calling_run_said_it(
+    shop: Shop, saver: Any
+) -> None:
+    shop.settings = {"model": "offline"}
+    shop.has("talks", {"a": {"type": "llm", "prompt": "Say hello."}})
+    nodes = {"a": call("workflow.talks"), "b": {"type": "llm", "prompt": "And {{ a }}"}}
+    events = [each async for each in shop.graph(nodes, saver).aevents({}, THREAD)]
+    assert {each.step for each in events if each.kind == "step.token"} == {"b"}
+
+
 async def test_it_counts_against_the_limits_of_the_run_that_calls(shop: Shop, saver: Any) -> None:
     shop.settings = {"model": "offline"}
     shop.has("talks", {"a": {"type": "llm", "prompt": "Say hello."}})

@@ -85,11 +85,8 @@ class ChildRun:
         graph = self.built(self._saver())
         standing = await graph.aget_state(self.config)
         about = standing.values.get("run") or {} if "__start__" not in standing.next else {}
-        attempt = (standing.metadata or {}).get(ATTEMPT)
-        if about.get("status") in ENDED and attempt in (
-            None,
-            self.context.attempt,
-        ):  # None: a person brought it to its end
+        last_attempt = (standing.metadata or {}).get(ATTEMPT, self.context.attempt)  # a person's, where there is none
+        if about.get("status") in ENDED and last_attempt == self.context.attempt:
             return self._ended(about, standing.values)
         if not about or about["status"] in ENDED:
             await self._note(graph)
@@ -253,7 +250,7 @@ def _id(interrupt: Any) -> str:
 
 
 def _apart(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-    """The work as a task that LangGraph does not take for a part of the graph whose node makes the call."""
+    """The work as a task that LangGraph does not take for a part of the node that makes the call: its stream is its own."""
     context: Context = copy_context()
     context.run(var_child_runnable_config.set, None)
     return asyncio.create_task(work, context=context)
