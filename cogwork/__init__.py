@@ -15,12 +15,14 @@ os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 
 if TYPE_CHECKING:
     from cogwork.app import App, Source
+    from cogwork.chains import Request
     from cogwork.settings import Settings
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints as PostgresCheckpoints  # not in __all__: it needs an extra
     from cogwork.tools.function import FunctionTool, tool
     from graphs.graph import WorkflowGraph
     from graphs.language.builder import workflow
+    from graphs.language.dialects.tool_chain import Orchestration
     from graphs.language.load import Workflow
     from graphs.language.spec import WorkflowSpec
     from graphs.simulation.cases import CaseResult
@@ -92,9 +94,12 @@ __all__ = [
     "WorkflowFailed",
     "WorkflowGraph",
     "WorkflowSpec",
+    "arun_chain",
+    "chain",
     "check",
     "compile",
     "load",
+    "run_chain",
     "run_tests",
     "simulate",
     "tool",
@@ -157,6 +162,71 @@ def compile(
     return _app(settings, tools).compile(
         source, overrides=overrides, checkpointer=checkpointer, store=store, cache=cache
     )
+
+
+def chain(
+    calls: Iterable[Mapping[str, Any]],
+    orchestration: Orchestration = "sequential",
+    *,
+    tools: Iterable[Any] = (),
+    settings: Settings | None = None,
+    **more: Any,
+) -> Workflow:
+    """The workflow of a chain of tool calls, to be checked, compiled and run like any other.
+
+    Args:
+        calls: mappings with ``tool`` and ``args``; also ``id``, ``when`` (conditional chains), ``timeout`` and ``retry``.
+        orchestration: ``sequential``, ``parallel`` or ``conditional``.
+        tools: as for ``compile``.
+        settings: those of the environment without it.
+        more: further fields of the request, such as ``name``, ``description``, ``input`` and ``context``.
+
+    Raises:
+        SpecError: holds every problem.
+    """
+    made = import_module("cogwork.chains")
+    return made.chained(_app(settings, tools), calls, orchestration, **more)  # type: ignore[no-any-return]
+
+
+async def arun_chain(
+    request: Request,
+    *,
+    input: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+    checkpointer: Any = None,
+    thread: str | None = None,
+    tools: Iterable[Any] = (),
+    settings: Settings | None = None,
+) -> dict[str, Any]:
+    """Run a chain of tool calls; its results as one.
+
+    The result holds ``status`` (``complete``, ``partial`` or ``failed``), ``output``, ``successful`` (ids), ``failed`` (with
+    class and message), ``results`` by id, and ``metadata`` with what was not made, attempts, seconds and usage. Where a person
+    is asked, ``status`` is ``paused``, with ``questions`` and the ``thread`` to answer on.
+
+    Args:
+        request: a list of calls, a mapping with ``chain`` and ``orchestration``, a file or text of one, or what ``chain`` gives.
+        input: values for the names that the chain leaves open.
+        context: the caller's session, user and so on; that of the request without it.
+        checkpointer: as for ``compile``; without one nothing can be asked or resumed.
+        thread: the thread to run on; a new one without it.
+        tools: as for ``compile``.
+        settings: those of the environment without it.
+
+    Raises:
+        SpecError: holds every problem.
+        InputRefused: ``input`` does not fit.
+    """
+    made = import_module("cogwork.chains")
+    app = _app(settings, tools)
+    return await made.run(  # type: ignore[no-any-return]
+        app, request, input=input, context=context, checkpointer=checkpointer, thread=thread
+    )
+
+
+def run_chain(request: Request, **options: Any) -> dict[str, Any]:
+    """``arun_chain`` for callers without an event loop; takes the same options."""
+    return import_module("graphs.blocking").run(arun_chain(request, **options))  # type: ignore[no-any-return]
 
 
 def simulate(

@@ -19,6 +19,7 @@ from cogwork.tools.function import FunctionTool
 from cogwork.tools.index import Finder, Hit, ToolIndex
 from cogwork.tools.openapi.source import Loaded
 from cogwork.tools.toolbox import Toolbox
+from cogwork.tools.workflows import WorkflowTools
 from graphs.analysis.check import check
 from graphs.language.agents import with_agents
 from graphs.language.load import Workflow, load
@@ -77,8 +78,21 @@ class App:
             from cogwork.tools.mcp.builtin import mcp_tools
 
             given += mcp_tools(self.mcp)
-        tools = [*given, *finding_tools(self.finder), *http.tools, *self.tools]
-        return Toolbox(tools, allowed=chosen.tools, troubles=http.troubles, servers=self.mcp)
+        tools = [*given, *finding_tools(self.finder), *http.tools, *self._python_tools(), *self.tools]
+        return Toolbox(
+            tools,
+            allowed=chosen.tools,
+            troubles=http.troubles,
+            further=[WorkflowTools(self, chosen.max_workflow_depth)],
+            servers=self.mcp,
+        )
+
+    def _python_tools(self) -> list[Tool]:
+        if not self.settings.python_tools:
+            return []
+        from cogwork.tools.loading import loaded_tools
+
+        return [*loaded_tools(self.settings.python_tools)]
 
     def _http(self) -> Loaded:
         if not self.settings.openapi:

@@ -61,6 +61,13 @@ class Settings(BaseSettings):
     allow_python: bool = Field(
         default=False, description="Whether python.run runs anything; specs must have a person approve it."
     )
+    python_tools: list[str] = Field(
+        default_factory=list,
+        description="Python functions that are tools: files, modules, or module:function; their code is run.",
+    )
+    max_workflow_depth: int = Field(
+        default=8, ge=1, description="How many runs of workflows that are called as tools may be within each other."
+    )
     tools: list[str] | None = Field(
         default=None, description="Names or patterns of the tools that specs may name; all without it."
     )

@@ -28,8 +28,10 @@ from graphs.schemas import input_model, output_model
 from graphs.streams import Filter
 from state.durable import Durable
 from state.events import Event
-from state.services import Services
+from state.services import Services, Within
 
+DEPTH = "__cogwork_depth"
+"""The ``configurable`` key of how many runs a run is within; not persisted, as it begins with two underscores."""
 RECURSION_LIMIT = 10_000_000
 """Supersteps are bounded by the spec's own loops, not by LangGraph's limit."""
 
@@ -104,6 +106,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
         call.scheduler.telling = kept.wants("custom") or "__pregel_stream" in (config or {}).get("configurable", {})
         call.scheduler.draining = _drain(kwargs.get("control"))
         call.scheduler.durable, call.scheduler.cache = call.durable, self.cache
+        call.scheduler.within = self._around(call, config)
         if own:
             kwargs["control"] = control = RunControl()
             call.scheduler.halt = lambda: control.request_drain("pause")
@@ -135,6 +138,16 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
         if not whole["configurable"]:
             return config
         return {**(config or {}), "configurable": whole["configurable"], "metadata": whole["metadata"]}
+
+    def _around(self, call: Call, config: RunnableConfig | None) -> Within:
+        """What calls of tools are told of this run."""
+        configurable = (config or {}).get("configurable", {})
+        saver = configurable.get("__pregel_checkpointer", self.checkpointer)
+        return Within(
+            checkpointer=saver if call.durable else None,
+            depth=int(configurable.get(DEPTH, 0)),
+            context=call.scheduler.about.get("context") or {},
+        )
 
     def _halts(self, options: Mapping[str, Any]) -> bool:
         """Whether LangGraph's breakpoints may stop the call."""

@@ -12,7 +12,7 @@ from nodes.reuse import Reuse
 from nodes.secrecy import hushed
 from nodes.template import Value
 from state.errors import Asked, Fault, InDoubt
-from state.services import CallContext, Effect, Services
+from state.services import CallContext, Effect, Services, Within
 from state.usage import added
 from state.values import Json
 
@@ -102,7 +102,9 @@ class StepCall:
     ``resting``    the keys of its calls that wait for their next attempt, those of its fallbacks among them
     ``context``    what the run was called with: its session, user, history, project, environment and preferences
     ``given``      how its first attempt has ended before the run began: ``{result}`` or ``{error}``
-    ``paid``       what attempts that failed used, those of its fallbacks among them
+    ``paid``       what attempts that failed used, and what calls of tools did; those of its fallbacks among them
+    ``within``     the run that makes the call, as tools are told of it
+    ``at_rest``    called when a call begins that may be cut off although it writes
     """
 
     run: str
@@ -122,6 +124,8 @@ class StepCall:
     fixed_key: str = ""
     standins: Mapping[int, tuple[Any, StepCall]] = field(default_factory=dict)
     cache: BaseCache[Any] | None = None
+    within: Within | None = None
+    at_rest: Callable[[], None] = lambda: None
     writing: set[str] = field(default_factory=set)
     resting: set[str] = field(default_factory=set)
     given: Mapping[str, Json] | None = None
@@ -162,6 +166,12 @@ class StepCall:
         """Note what the failed attempt used."""
         used = fault.details.get("usage") if isinstance(fault.details, dict) else None
         whole = added(self.paid, used or {})
+        self.paid.clear()
+        self.paid.update(whole)
+
+    def spend(self, usage: Mapping[str, Json]) -> None:
+        """Note what a tool used: numbers by name."""
+        whole = added(self.paid, usage)
         self.paid.clear()
         self.paid.update(whole)
 
@@ -251,9 +261,11 @@ class _Making:
             attempt=call.attempt,
             answers=call.recording.answers(self.key) if call.recording is not None else {},
             progress=self._progress(asyncio.get_running_loop()),
+            spend=call.spend,
+            within=call.within,
         )
         if self.effect == "write":
-            call.writing.add(self.key)
+            self._enter()
         try:
             return await hushed(self.do, context, call.services.secrets)
         except Fault as fault:
@@ -269,6 +281,16 @@ class _Making:
             raise
         finally:
             call.writing.discard(self.key)
+            call.resting.discard(self.key)
+
+    def _enter(self) -> None:
+        """Let nobody cut the write off, unless its tool sees to that itself."""
+        call = self.call
+        if not getattr(call.services.tools.find(self.target), "lets_go", False):
+            call.writing.add(self.key)
+            return
+        call.resting.add(self.key)
+        call.at_rest()
 
     def _progress(self, loop: asyncio.AbstractEventLoop) -> Callable[[float, float | None, str], None]:
         """What a tool tells how far it has come with; from whatever thread it does."""

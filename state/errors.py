@@ -173,11 +173,19 @@ class Asked(CogworkError):
 
     ``id`` tells the questions of one call apart and is the same each time the same one is asked, ``message`` is what the
     person reads, ``form`` the JSON Schema (an object) of the answer. ``kept`` is plain JSON that the call gets back beside the
-    answer: ``answers[id]`` is ``{"answer": …, "kept": …}``.
+    answer: ``answers[id]`` is ``{"answer": …, "kept": …}``. ``show`` holds, by name, what the person should see with it.
     """
 
-    def __init__(self, id: str, message: str, form: dict[str, Json], *, kept: Json = None) -> None:
-        self.id, self.message, self.form, self.kept = id, message, form, kept
+    def __init__(
+        self,
+        id: str,
+        message: str,
+        form: dict[str, Json],
+        *,
+        kept: Json = None,
+        show: Mapping[str, Json] | None = None,
+    ) -> None:
+        self.id, self.message, self.form, self.kept, self.show = id, message, form, kept, dict(show or {})
         self.key = self.target = ""
         """The call's key in the record of calls, and the tool; set by whoever makes the call."""
         super().__init__(message)

@@ -20,10 +20,32 @@ Effect: TypeAlias = Literal["none", "read", "write"]
 
 SECRET: Final = re.compile(r"secret://([\w-]+(?:\.[\w-]+)*)")
 """A reference to a secret; its group is the secret's name."""
+Fate: TypeAlias = Literal["rest", "cancel", "undo"]
+"""What becomes of a run within a call that is cut off: it goes on later, is given up, or is given up and taken back."""
 
 
 def _unheard(done: float, total: float | None, message: str) -> None:
     """Nobody listens to the progress of the call."""
+
+
+def _uncounted(usage: Mapping[str, Json]) -> None:
+    """Nobody counts what the call uses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """The run that makes a call, for a tool that itself runs something which is to be kept, stopped and counted with it.
+
+    ``checkpointer``  LangGraph's saver that keeps the run; None where nothing is kept
+    ``depth``         how many runs that one is within; 0 for a run that nobody's call has started
+    ``context``       what it was called with: session, user, history, project, environment
+    ``fate``          what is to become of what the call runs, asked when the call is cut off
+    """
+
+    checkpointer: Any = None
+    depth: int = 0
+    context: Mapping[str, Json] = field(default_factory=dict)
+    fate: Callable[[], Fate] = lambda: "rest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +54,8 @@ class CallContext:
 
     ``answers``   what people have answered to what this call asked before (``state.errors.Asked``), by the question's id
     ``progress``  told how far a long call has come: what is done, of how much (None where unknown), and a sentence
+    ``spend``     told what the call has used of models: ``total_tokens``, ``cost_usd`` …; it counts as the step's own use
+    ``within``    the run that makes the call, where one does
     """
 
     run: str
@@ -40,6 +64,8 @@ class CallContext:
     attempt: int = 1
     answers: Mapping[str, Json] = field(default_factory=dict)
     progress: Callable[[float, float | None, str], None] = _unheard
+    spend: Callable[[Mapping[str, Json]], None] = _uncounted
+    within: Within | None = None
 
 
 class Tool(Protocol):

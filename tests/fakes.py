@@ -33,6 +33,8 @@ class FakeTool:
     idempotent: bool = True
     needs_approval: bool = False
     effect_declared: bool = False
+    reaches: frozenset[str] = frozenset()
+    faults: tuple[str, ...] = ()
     fn: Callable[..., Any] | None = None
     results: list[Any] = field(default_factory=list)
     name: str = ""

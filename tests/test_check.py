@@ -86,6 +86,8 @@ def _bound() -> Services:
             ),
             "any.search": FakeTool(args_schema={"type": "object", "properties": {"q": {}}}),
             "code.run": FakeTool(args_schema=object_schema({}), output_schema={}, effect="write", needs_approval=True),
+            "workflow.loop": FakeTool(reaches=frozenset({"workflow.loop"})),
+            "workflow.torn": FakeTool(faults=("torn.yaml:3:1: error unknown_tool: no tool x", "another")),
             "open.tool": FakeTool(args_schema={"type": "object", "properties": {"path": {"type": "string"}}}),
         },
         models={"test:small": []},

@@ -74,7 +74,7 @@ async def test_check_says_that_a_server_is_out_of_reach_instead_of_that_its_tool
     with opened(cogwork):
         (problem,) = cogwork.check(spec)
 
-    assert (problem.code, problem.pointer, problem.line) == ("tool_server_unreachable", "/nodes/a/tool", 4)
+    assert (problem.code, problem.pointer, problem.line) == ("tool_unavailable", "/nodes/a/tool", 4)
     assert "No such file or directory" in problem.message
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cogwork.cli import exits, render
+from cogwork.tools.loading import LoadingError
 from state.errors import AnswerRefused, InputRefused, NotResumable, SpecError
 from state.problems import Problem
 
@@ -27,6 +28,9 @@ def complained(error: BaseException) -> int:
             return error.code
         case AnswerRefused() | InputRefused():
             render.complain(str(error))
+            return exits.USAGE
+        case LoadingError():
+            render.complain(str(error), error.hint)
             return exits.USAGE
         case NotResumable():
             render.complain(str(error))

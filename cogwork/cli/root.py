@@ -12,6 +12,7 @@ from cogwork.cli import (
     agents,
     author,
     catalog,
+    chain,
     config,
     context,
     diff,
@@ -82,7 +83,7 @@ def root(
 
 for _panel, _commands in {
     "Runs": (
-        *(runs.run, runs.resume, stopping.pause, stopping.cancel, fork.fork),
+        *(runs.run, runs.resume, chain.chain, chain.call, stopping.pause, stopping.cancel, fork.fork),
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),

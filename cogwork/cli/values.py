@@ -46,8 +46,9 @@ def pair(text: str, option: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def gathered(schema: Schema, pairs: Iterable[str], given: str | None) -> dict[str, Json]:
-    """A workflow's input from ``-i`` pairs over what ``--input`` gives; a list's name may be repeated.
+def gathered(schema: Schema, pairs: Iterable[str], given: str | None, whose: str = "The workflow") -> dict[str, Json]:
+    """The input of a workflow, or whatever ``whose`` names, from ``-i`` pairs over what ``--input`` gives; a list's name may
+    be repeated.
 
     Raises:
         Refusal: a name that the schema does not have, or an ``--input`` that is no object.
@@ -58,7 +59,7 @@ def gathered(schema: Schema, pairs: Iterable[str], given: str | None) -> dict[st
     for text in pairs:
         name, value = pair(text, "-i")
         if name not in properties and schema.get("additionalProperties") is False:
-            raise Refusal(f"The workflow has no input {name!r}", _known(name, properties))
+            raise Refusal(f"{whose} has no input {name!r}", _known(name, properties))
         repeated.setdefault(name, []).append(value)
     for name, values in repeated.items():
         made[name] = _joined(name, properties.get(name) or {}, values)

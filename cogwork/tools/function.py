@@ -9,7 +9,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, overload
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
@@ -83,6 +83,12 @@ class FunctionTool:
             needs_approval=needs_approval,
         )
 
+    @property
+    def place(self) -> str:
+        """Where the function stands, ``file:line``; empty where that is not known."""
+        code = getattr(inspect.unwrap(_innermost(self.function)), "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+
     async def call(self, args: Mapping[str, Json], context: CallContext) -> Any:
         """What the function returns for these arguments.
 
@@ -108,21 +114,33 @@ class FunctionTool:
         return {info.alias or name: getattr(checked, name) for name, info in fields.items()}
 
 
+@overload
+def tool(function: Callable[..., Any], /) -> FunctionTool: ...
+@overload
 def tool(
     *,
     name: str | None = None,
     description: str | None = None,
     effect: Effect | None = None,
     idempotent: bool | None = None,
-) -> Callable[[Callable[..., Any]], FunctionTool]:
-    """A decorator that makes a function a tool; see ``FunctionTool.from_function``."""
+) -> Callable[[Callable[..., Any]], FunctionTool]: ...
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effect: Effect | None = None,
+    idempotent: bool | None = None,
+) -> FunctionTool | Callable[[Callable[..., Any]], FunctionTool]:
+    """A decorator, with or without options, that makes a function a tool; see ``FunctionTool.from_function``."""
 
     def made(function: Callable[..., Any]) -> FunctionTool:
         return FunctionTool.from_function(
             function, name=name, description=description, effect=effect, idempotent=idempotent
         )
 
-    return made
+    return made if function is None else made(function)
 
 
 class _Untitled(GenerateJsonSchema):

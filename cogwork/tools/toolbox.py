@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase, translate
 from typing import Protocol
 
 from cogwork.tools.function import FunctionTool, tool
 from nodes.calls import checked_call
 from nodes.conversation import is_pattern
+from state.errors import CogworkError
 from state.services import Tool
 
-__all__ = ["FunctionTool", "Toolbox", "checked_call", "tool"]
+__all__ = ["Found", "FunctionTool", "ToolServers", "Toolbox", "TwoTools", "checked_call", "place_of", "tool"]
 
 
-class ToolServers(Protocol):
-    """Servers whose tools become known only when they are asked."""
-
-    @property
-    def prefixes(self) -> frozenset[str]:
-        """What the names of their tools begin with, up to the first dot."""
+class Found(Protocol):
+    """Tools that are made, or asked for, when they are looked for."""
 
     def find(self, name: str) -> Tool | None:
-        """The tool of that name, or None; may have to ask its server, once."""
+        """The tool of that name, or None; may have to ask a server, once."""
 
     def names(self) -> list[str]:
         """The names that are known by now."""
 
     def problem(self, name: str) -> str | None:
-        """Why ``find`` has nothing, where more is known."""
+        """Why ``find`` has nothing, where more is known than that nobody has heard of the name."""
+
+
+class ToolServers(Found, Protocol):
+    """Servers whose tools become known only when they are asked."""
+
+    @property
+    def prefixes(self) -> frozenset[str]:
+        """What the names of their tools begin with, up to the first dot."""
 
     def explore(self) -> dict[str, str]:
         """Ask all of them; says of which the tools cannot be had, and why."""
@@ -38,13 +43,29 @@ class ToolServers(Protocol):
         """Let go of what is held for that run."""
 
 
+class TwoTools(CogworkError, ValueError):
+    """Two tools have one name; ``places`` says where each of them is from."""
+
+    def __init__(self, name: str, places: list[str]) -> None:
+        self.name, self.places = name, places
+        told = " and ".join(places)
+        super().__init__(f"There are two tools named {name}: {told}; rename one or leave one out.")
+
+
+def place_of(tool: Tool) -> str:
+    """Where a tool is from: the file and line of its function, else its kind."""
+    return getattr(tool, "place", "") or f"a {type(tool).__name__}"
+
+
 class Toolbox:
     """Tools by name; ``allowed`` holds names or patterns such as ``git.*``, None allows all.
 
     ``troubles`` says why tools are missing that one might look for: by name, or for all whose names begin so (``shop.``).
+    ``further`` are looked up after the tools themselves, ``servers`` last of all.
 
     Raises:
-        ValueError: two tools have one name, or a server's tools would be named like others.
+        TwoTools: two tools have one name.
+        ValueError: a server's tools would be named like others.
     """
 
     def __init__(
@@ -53,15 +74,17 @@ class Toolbox:
         *,
         allowed: Iterable[str] | None = None,
         troubles: Mapping[str, str] | None = None,
+        further: Sequence[Found] = (),
         servers: ToolServers | None = None,
     ) -> None:
         self._troubles = dict(troubles or {})
         self._fits = None if allowed is None else re.compile("|".join(map(translate, allowed)) or r"\Z.")
         self._servers = servers
+        self._further: tuple[Found, ...] = (*further, *([servers] if servers is not None else []))
         self._tools: dict[str, Tool] = {}
         for each in tools:
             if each.name in self._tools:
-                raise ValueError(f"There are two tools named {each.name}; rename one or leave one out.")
+                raise TwoTools(each.name, [place_of(self._tools[each.name]), place_of(each)])
             if servers is not None and (prefix := each.name.partition(".")[0]) in servers.prefixes:
                 message = f"The MCP server with the prefix {prefix} would have tools named like {each.name}"
                 raise ValueError(f"{message}; give the server another prefix.")
@@ -75,15 +98,15 @@ class Toolbox:
     def find(self, name: str) -> Tool | None:
         """The tool of that name, or None; asks a server for its tools where nobody has yet."""
         own = self._tools.get(name)
-        if own is not None or self._servers is None or not self._allows(name):
+        if own is not None or not self._allows(name):
             return own
-        return self._servers.find(name)
+        return next((found for each in self._further if (found := each.find(name)) is not None), None)
 
     def names(self) -> list[str]:
         """All names, sorted; those of servers' tools as far as they are known by now."""
-        if self._servers is None:
+        if not self._further:
             return list(self._names)
-        return sorted([*self._names, *filter(self._allows, self._servers.names())])
+        return sorted({*self._names, *(name for each in self._further for name in each.names() if self._allows(name))})
 
     def explore(self) -> dict[str, str]:
         """Ask every server for its tools, so that ``names`` has them all; says which could not be reached, and why."""
@@ -96,7 +119,9 @@ class Toolbox:
         at = next((at for at in self._troubles if name == at or (at.endswith(".") and name.startswith(at))), None)
         if at is not None:
             return self._troubles[at]
-        return self._servers.problem(name) if self._servers is not None and self._allows(name) else None
+        if not self._allows(name):
+            return None
+        return next((why for each in self._further if (why := each.problem(name)) is not None), None)
 
     def matching(self, pattern: str) -> list[str]:
         """The names that a pattern such as ``git.*`` fits, sorted; servers that it may mean are asked for their tools, once."""

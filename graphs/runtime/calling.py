@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 
+from graphs.runtime.budget import TIMEOUT
 from graphs.runtime.environment import names
 from graphs.runtime.frames import Instance, Record
 from nodes.base import Outcome, StepCall, Undo
 from nodes.execution import PER_FALLBACK
 from state.errors import Fault
+from state.services import Fate
 from state.values import Json
 
 if TYPE_CHECKING:
@@ -41,8 +44,19 @@ def step_call(scheduler: Scheduler, member: Instance, config: RunnableConfig | N
         recording=scheduler.recording,
         cache=scheduler.cache,
         given=about.get("given", {}).get(member.path),
+        within=replace(scheduler.within, fate=partial(_fate, scheduler, member)),
         standins=_standins(scheduler, member, config) if any(planned.standins) else {},
     )
+
+
+def _fate(scheduler: Scheduler, member: Instance) -> Fate:
+    """What is to become of a run within the instance's call, which is being cut off."""
+    why, cancelled = scheduler.given_up.get(member.path), scheduler.about.get("cancelled")
+    if scheduler.run.failing(member.frame):
+        return "undo" if not cancelled or cancelled.get("undo") else "cancel"
+    if why == TIMEOUT or (why is None and (scheduler.closing or scheduler.stopping)):
+        return "rest"
+    return "undo"
 
 
 def _progress(scheduler: Scheduler, path: str) -> Callable[[float, float | None, str], None]:
@@ -78,6 +92,7 @@ def undo_call(scheduler: Scheduler, path: str, args: Json) -> StepCall:
         services=scheduler.services,
         recording=scheduler.recording,
         fixed_key=f"{scheduler.about['id']}:{path}:undo",
+        within=scheduler.within,
     )
 
 

@@ -80,7 +80,7 @@ def asked_question(scheduler: Scheduler, batch: Batch, member: Instance, asked: 
         "kind": "elicitation",
         "at": member.path,
         "ask": asked.message,
-        "show": {"tool": asked.target},
+        "show": {**asked.show, "tool": asked.target},
         "form": asked.form,
     }
     about: Record = {"key": asked.key, "id": asked.id, "tool": asked.target, "kept": asked.kept}

@@ -27,7 +27,7 @@ from graphs.runtime.run import Run
 from nodes.base import Node, Outcome, StepCall, Then
 from state.errors import Fault
 from state.events import Event, EventKind
-from state.services import Services
+from state.services import Services, Within
 from state.values import Json
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class Scheduler:
         self.recording: Recording | None = None
         """What the calls of this run go through."""
         self.cache: BaseCache[Any] | None = None
+        self.within = Within()
+        """What the calls of tools are told of this run."""
+        self.closing = False
+        """Whether the call of the graph ends, and with it all work that has not."""
         self.durable = False
         """Whether there are checkpoints, so that the run may rest and go on later."""
         self.resumed = False
@@ -335,6 +339,7 @@ class Scheduler:
 
     async def close(self) -> None:
         """Cancel what is still at work and wait for it."""
+        self.closing = True
         tasks = [work.task for tasks in self.work.values() for work in tasks.values()]
         for task in tasks:
             task.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -45,6 +46,7 @@ def launch(
 ) -> None:
     """Run the node's attempts as a task of this run."""
     retried, fell_back = _telling(scheduler, member)
+    call.at_rest = partial(_rests, scheduler, member)
 
     async def work() -> Outcome:
         if resolve is not None and scheduler.recording is not None:
@@ -71,7 +73,7 @@ def _telling(scheduler: Scheduler, member: Instance) -> tuple[Retried, FellBack]
 
 
 def _rests(scheduler: Scheduler, member: Instance) -> None:
-    """The work waits for its next attempt: none is made once what it belongs to has failed or lost a race."""
+    """The work may be cut off from now on, as between two attempts: it is, where what it belongs to has failed or lost a race."""
     work = scheduler.work.get(member.planned.id, {}).get(member.path)
     if work is not None and member.planned.kind != "undo":
         if scheduler.run.failing(member.frame) or lost_around(scheduler, member.frame):

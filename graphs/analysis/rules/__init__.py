@@ -7,6 +7,7 @@ from graphs.analysis.rules import arguments, fallbacks, groups
 from graphs.analysis.rules.approval import approval
 from graphs.analysis.rules.bindings import bindings
 from graphs.analysis.rules.budgets import budgets
+from graphs.analysis.rules.calling import calling
 from graphs.analysis.rules.clashes import clashes
 from graphs.analysis.rules.effects import effects
 from graphs.analysis.rules.facts import Facts
@@ -44,6 +45,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
     lists,
     effects,
     talking,
+    calling,
 )
 """Rules that look at one place at a time."""
 TYPED: Final[tuple[Rule, ...]] = (mismatch, arguments.types, fallbacks.results, groups.order)

@@ -14,7 +14,7 @@ from state.problems import Problem
 def approval(subject: Subject) -> Iterator[Problem]:
     """``unapproved``."""
     for step in subject.plan.steps.values():
-        for place, name in _called(step):
+        for place, name in called(step):
             tool = subject.services.tools.find(name)
             if tool is not None and getattr(tool, "needs_approval", False) and not _behind_a_person(subject, step):
                 message = f"{tool.name} needs a person's approval in each run, and nobody is asked before {step.name!r}"
@@ -22,7 +22,7 @@ def approval(subject: Subject) -> Iterator[Problem]:
                 yield subject.at(step, "unapproved", message, place, hint)
 
 
-def _called(step: PlannedStep) -> Iterator[tuple[str, str]]:
+def called(step: PlannedStep) -> Iterator[tuple[str, str]]:
     """The tools that a step may call, by their places: its own, those that serve instead, and the one that undoes it."""
     node = step.step
     if isinstance(node, ToolNode):

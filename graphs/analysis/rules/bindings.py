@@ -13,7 +13,7 @@ from state.problems import Problem
 
 
 def bindings(subject: Subject) -> Iterator[Problem]:
-    """``unknown_tool``, ``tool_server_unreachable``, ``unknown_model``, ``unknown_prompt``, ``unknown_agent``."""
+    """``unknown_tool``, ``tool_unavailable``, ``unknown_model``, ``unknown_prompt``, ``unknown_agent``."""
     for step in subject.plan.steps.values():
         if isinstance(step.step, CallingNode):
             yield from _beside(subject, step, step.step)
@@ -46,8 +46,8 @@ def _tool(subject: Subject, step: PlannedStep, name: str, place: str = "/tool") 
     tools = subject.services.tools
     if tools.find(name) is None:
         if (why := tools.problem(name)) is not None:
-            hint = "see that the server runs and that the settings are right: cogwork mcp"
-            yield subject.at(step, "tool_server_unreachable", why, place, hint)
+            hint = "see that its server runs, or that its workflow loads: cogwork mcp, cogwork check"
+            yield subject.at(step, "tool_unavailable", why, place, hint)
             return
         hint = subject.nearest(name, tools.names(), "the settings allow")
         yield subject.at(step, "unknown_tool", f"There is no tool {name!r}", place, hint)

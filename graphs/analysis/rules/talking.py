@@ -118,7 +118,11 @@ def _unknown(subject: Subject, name: str) -> tuple[str, str, str] | None:
     if fits:
         return None
     if (why := tools.problem(name)) is not None:
-        return "tool_server_unreachable", why, "see that the server runs and that the settings are right: cogwork mcp"
+        return (
+            "tool_unavailable",
+            why,
+            "see that its server runs, or that its workflow loads: cogwork mcp, cogwork check",
+        )
     if is_pattern(name):
         return "unknown_tool", f"No tool fits {name!r}", f"there are {', '.join(list(tools.names())[:12]) or 'none'}"
     return "unknown_tool", f"There is no tool {name!r}", subject.nearest(name, tools.names(), "the settings allow")

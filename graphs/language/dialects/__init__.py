@@ -3,6 +3,7 @@
 agent file        has `workflows`, or `steps` that name an `agent`
 agent steps       has `steps` that name an `agent_id`
 tool template     has `steps` that name a `tool` or `tool_name`
+tool chain        has a `chain`, a list of calls
 graph definition  has `nodes` with `edges`, an entry point or configurations
 canonical         has `cogwork`, or `nodes`, or a name
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-from graphs.language.dialects import agent_file, agent_steps, graph_definition, tool_template
+from graphs.language.dialects import agent_file, agent_steps, graph_definition, tool_chain, tool_template
 from graphs.language.dialects.draft import Draft
 from graphs.language.dialects.entry import Entry
 from graphs.language.source import Source
@@ -21,7 +22,9 @@ from state.errors import SpecError
 from state.services import Tools
 from state.values import Json
 
-Dialect: TypeAlias = Literal["canonical", "tool_template", "agent_steps", "graph_definition", "agent_file"]
+Dialect: TypeAlias = Literal[
+    "canonical", "tool_template", "tool_chain", "agent_steps", "graph_definition", "agent_file"
+]
 _EDGED: Final = frozenset({"edges", "entryPoint", "entry_point"})
 _CANONICAL: Final = frozenset({"cogwork", "nodes", "name"})
 
@@ -39,6 +42,8 @@ def dialect_of(source: Source) -> Dialect:
         return _versioned(source, value["cogwork"])
     if isinstance(value.get("workflows"), Mapping | list):
         return "agent_file"
+    if isinstance(value.get("chain"), list) and "nodes" not in value:
+        return "tool_chain"
     if isinstance(value.get("steps"), list):
         return _of_steps(source, value["steps"])
     if "nodes" in value and (_EDGED & set(value) or _configured(value["nodes"])):
@@ -62,6 +67,8 @@ def translations(source: Source, tools: Tools | None = None) -> dict[str, tuple[
             draft.value = dict(value)
         case "tool_template":
             tool_template.translate(draft, top, tools)
+        case "tool_chain":
+            tool_chain.translate(draft, top)
         case "agent_steps":
             agent_steps.translate(draft, top)
         case "graph_definition":
