@@ -15,11 +15,14 @@ from benchmarks.durable import durable
 from benchmarks.figures import Table, report, show
 from benchmarks.language import language
 from benchmarks.makespan import makespan
+from benchmarks.mcp import tools
 from benchmarks.models import models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
+from benchmarks.prompts import prompts
 from benchmarks.settings import Settings, quick
 from benchmarks.storage import storage
+from benchmarks.toolsearch import toolsearch
 
 BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "language": language,
@@ -27,8 +30,11 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "storage": storage,
     "durable": durable,
     "pausing": pausing,
+    "toolsearch": toolsearch,
+    "tools": tools,
     "models": models,
     "makespan": makespan,
+    "prompts": prompts,
 }
 WIDTH = 160
 

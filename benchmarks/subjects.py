@@ -65,6 +65,10 @@ class NoModels:
         """There is none."""
         raise LookupError("the benchmarks use no model")
 
+    def context_length(self, name: str) -> int | None:
+        """Nobody has said how much it takes."""
+        return None
+
     def price(self, name: str) -> None:
         return None
 

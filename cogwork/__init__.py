@@ -110,23 +110,30 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'cogwork' has no attribute {name!r}")
 
 
-def load(source: Source) -> Workflow:
-    """The workflow of a name, a file, YAML text, a dict or a spec.
+def load(source: Source, *, overrides: Mapping[str, Any] | None = None) -> Workflow:
+    """The workflow of a name, a file, YAML text, a dict or a spec; ``overrides`` as for ``compile``.
 
     Raises:
         SpecError: holds every problem, each with its place.
     """
-    return _app().load(source)
+    return _app().load(source, overrides)
 
 
-def check(source: Source, *, tools: Iterable[Any] = (), settings: Settings | None = None) -> list[Problem]:
+def check(
+    source: Source,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    tools: Iterable[Any] = (),
+    settings: Settings | None = None,
+) -> list[Problem]:
     """Every problem of a workflow, in a stable order; empty when nothing is wrong, and then it compiles."""
-    return _app(settings, tools).check(source)
+    return _app(settings, tools).check(source, overrides)
 
 
 def compile(
     source: Source,
     *,
+    overrides: Mapping[str, Any] | None = None,
     checkpointer: Any = None,
     store: Any = None,
     cache: Any = None,
@@ -137,6 +144,7 @@ def compile(
 
     Args:
         source: a name, a file, YAML text, a dict, a spec or a loaded workflow.
+        overrides: what is different this time, such as ``{"nodes": {"draft": {"model": "openai:x"}}}``.
         checkpointer: a LangGraph saver, or the path of a SQLite file; without one nothing can be paused or resumed.
         store: a LangGraph store.
         cache: a LangGraph cache for the results of steps that say ``cache:``; a file of the state folder without it.
@@ -146,7 +154,9 @@ def compile(
     Raises:
         SpecError: holds every problem.
     """
-    return _app(settings, tools).compile(source, checkpointer=checkpointer, store=store, cache=cache)
+    return _app(settings, tools).compile(
+        source, overrides=overrides, checkpointer=checkpointer, store=store, cache=cache
+    )
 
 
 def simulate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,23 +11,31 @@ from typing import TYPE_CHECKING, Any
 from cogwork.agents import Agents
 from cogwork.breaker import Breakers
 from cogwork.models.chat import ChatModels, Provider
-from cogwork.settings import CATALOG, Settings
+from cogwork.secrets import SecretStore, keys_of
+from cogwork.settings import CATALOG, Settings, environment
 from cogwork.tools.builtin import builtin_tools
+from cogwork.tools.finding import finding_tools
 from cogwork.tools.function import FunctionTool
+from cogwork.tools.index import Finder, Hit, ToolIndex
+from cogwork.tools.openapi.source import Loaded
 from cogwork.tools.toolbox import Toolbox
 from graphs.analysis.check import check
 from graphs.language.agents import with_agents
 from graphs.language.load import Workflow, load
+from graphs.language.overrides import overridden
 from graphs.language.spec import WorkflowSpec
 from prompts.library import SHIPPED, PromptLibrary
 from state.errors import SpecError
 from state.problems import Problem
-from state.services import Services, Tool
+from state.services import ResultLimits, Services, Tool
 
 if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.store.specs import SpecStore
+    from cogwork.tools.mcp.servers import Servers
     from graphs.graph import WorkflowGraph
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -37,25 +45,71 @@ Source = str | Path | dict[str, Any] | WorkflowSpec | Workflow
 
 @dataclass(frozen=True)
 class App:
-    """cogwork with its settings; ``tools`` are added to the built-in ones."""
+    """cogwork with its settings; ``tools`` are added to the built-in ones, ``embeddings`` replace those of the settings."""
 
     settings: Settings = field(default_factory=Settings)
     tools: tuple[Tool, ...] = ()
+    embeddings: Embeddings | None = None
 
     @cached_property
     def services(self) -> Services:
         """The tools, models and prompts that the settings allow."""
-        return Services(tools=self._toolbox(), models=self.models, prompts=self._prompts())
+        chosen = self.settings
+        return Services(
+            tools=self._toolbox(),
+            models=self.models,
+            prompts=self._prompts(),
+            finder=self.finder,
+            secrets=self.secrets,
+            result_limits=ResultLimits(usual=chosen.max_result_bytes, by_tool=chosen.result_bytes),
+        )
+
+    @cached_property
+    def secrets(self) -> SecretStore:
+        """The secrets of the settings; the keys among the settings are hidden with them."""
+        return SecretStore(self.settings.secrets, environment(), keys_of(self.settings))
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
         given = builtin_tools(roots=chosen.roots, write_roots=chosen.write_roots, allow_python=chosen.allow_python)
-        return Toolbox([*given, *self.tools], allowed=chosen.tools)
+        http = self._http()
+        if self.mcp is not None:
+            from cogwork.tools.mcp.builtin import mcp_tools
+
+            given += mcp_tools(self.mcp)
+        tools = [*given, *finding_tools(self.finder), *http.tools, *self.tools]
+        return Toolbox(tools, allowed=chosen.tools, troubles=http.troubles, servers=self.mcp)
+
+    def _http(self) -> Loaded:
+        if not self.settings.openapi:
+            return Loaded()
+        from cogwork.tools.openapi.loading import http_tools
+
+        return http_tools(self.settings.openapi, self.breakers, kept=self.settings.state_dir / "openapi")
 
     @cached_property
     def breakers(self) -> Breakers:
-        """The circuit breakers of the services that were called."""
+        """The circuit breakers of all services that are called."""
         return Breakers()
+
+    @cached_property
+    def mcp(self) -> Servers | None:
+        """The MCP servers of the settings; None where there are none. They are closed by ``close``, or as the program ends."""
+        if not self.settings.mcp_servers:
+            return None
+        from cogwork.tools.mcp.config import Sources
+        from cogwork.tools.mcp.servers import Servers
+
+        return Servers(
+            self.settings.mcp_servers,
+            Sources(environment=environment(), secret=lambda name: str(self.secrets.resolve(name))),
+            self.breakers,
+        )
+
+    def close(self) -> None:
+        """Close the connections to other people's servers, and end those that were started."""
+        if (servers := self.__dict__.get("mcp")) is not None:
+            servers.close()
 
     @cached_property
     def models(self) -> ChatModels:
@@ -95,6 +149,30 @@ class App:
         """The agents and hand-overs that are registered, for workflows that name them."""
         return Agents(self.settings.state_dir, self.settings.agents)
 
+    # -- tools ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def finder(self) -> Finder:
+        """The search over all tools; reads and embeds them when it is first asked."""
+        return Finder(lambda: self.services.tools, self._tool_index)
+
+    def search_tools(self, query: str, k: int = 10) -> list[Hit]:
+        """At most ``k`` of the tools that the settings allow, those first that fit the words (and meaning) of the query best.
+
+        Raises:
+            ImportError: the settings want embeddings whose packages are not installed.
+            ValueError: the settings want embeddings that do not exist.
+        """
+        return self.finder.hits(query, k)
+
+    def _tool_index(self) -> ToolIndex:
+        model = self.embeddings
+        if model is None and self.settings.embeddings is not None:
+            from cogwork.models.embeddings import embeddings
+
+            model = embeddings(self.settings.embeddings, self._providers()["openai"])
+        return ToolIndex(embeddings=model, cache=self.settings.state_dir / "embeddings.sqlite")
+
     # -- workflows -----------------------------------------------------------------------------------------
 
     @property
@@ -115,13 +193,13 @@ class App:
         """The file of the workflow of that name, or None."""
         return next((path for path in self.workflow_files() if path.stem == name), None)
 
-    def load(self, source: Source) -> Workflow:
-        """The workflow that ``source`` means.
+    def load(self, source: Source, overrides: Mapping[str, Any] | None = None) -> Workflow:
+        """The workflow that ``source`` means, with ``overrides`` in place (``graphs/language/overrides.py``).
 
         Raises:
-            SpecError: it is not there, or cannot be loaded; holds every problem.
+            SpecError: it is not there, or cannot be loaded, or an override does not fit; holds every problem.
         """
-        return with_agents(self._loaded(source), self.agents.find)
+        return overridden(with_agents(self._loaded(source), self.agents.find), overrides)
 
     def _loaded(self, source: Source) -> Workflow:
         if isinstance(source, Workflow):
@@ -149,10 +227,10 @@ class App:
             path = self.find(name)
         return with_agents(load(path), self.agents.find) if path is not None and path.is_file() else None
 
-    def check(self, source: Source) -> list[Problem]:
+    def check(self, source: Source, overrides: Mapping[str, Any] | None = None) -> list[Problem]:
         """Every problem of a workflow, also those that keep it from loading."""
         try:
-            workflow = self.load(source)
+            workflow = self.load(source, overrides)
             return check(workflow, self.services, self.resolve)
         except SpecError as err:
             return list(err.problems)
@@ -161,6 +239,7 @@ class App:
         self,
         source: Source,
         *,
+        overrides: Mapping[str, Any] | None = None,
         checkpointer: Any = None,
         store: Any = None,
         cache: Any = None,
@@ -179,7 +258,7 @@ class App:
             from cogwork.store.checkpoints import SqliteCheckpoints
 
             checkpointer = SqliteCheckpoints(checkpointer, synchronous=self.settings.synchronous)
-        workflow = self.load(source)
+        workflow = self.load(source, overrides)
         return build(
             workflow,
             self.services,

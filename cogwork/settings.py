@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cogwork.configuration import layers, merged
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
-from cogwork.references import expanded
+from cogwork.secrets import SecretSource
+from cogwork.tools.mcp.config import NAME, McpServer
+from cogwork.tools.openapi.source import OpenApiSource
+from state.values import MAX_BYTES
 
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
 CATALOG = HOUSE / "graphs" / "catalog"
-FILE = Path("cogwork.toml")
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of this process, for those settings that refer to it and for the processes that are started."""
+    return os.environ
 
 
 class Settings(BaseSettings):
-    """Settings from arguments, ``COGWORK_…`` environment variables and ``cogwork.toml``, in that order of precedence."""
+    """Settings from arguments, ``COGWORK_…`` environment variables, ``cogwork.<COGWORK_ENV>.toml`` and ``cogwork.toml``, in
+    that order of precedence.
 
-    model_config = SettingsConfigDict(env_prefix="COGWORK_", extra="forbid", frozen=True, env_ignore_empty=True)
+    Raises:
+        ValidationError: a value that does not fit, without showing it.
+        ConfigurationError: a file that cannot be used.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="COGWORK_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
 
     state_dir: Path = Field(default=Path(".cogwork"), description="Where checkpoints and the specs of runs are kept.")
     workflows: list[Path] = Field(
@@ -40,6 +63,15 @@ class Settings(BaseSettings):
     )
     tools: list[str] | None = Field(
         default=None, description="Names or patterns of the tools that specs may name; all without it."
+    )
+    max_result_bytes: int = Field(
+        MAX_BYTES,
+        ge=1,
+        le=MAX_BYTES,
+        description="The largest result of a tool call, in bytes; a larger one is a failure.",
+    )
+    result_bytes: dict[str, Annotated[int, Field(ge=1, le=MAX_BYTES)]] = Field(
+        default_factory=dict, description="The same by name or pattern of tools, such as {web.*: 200000}."
     )
     model: str | None = Field(
         default=None, description="The default model, provider:model; offline where no key is set."
@@ -81,15 +113,42 @@ class Settings(BaseSettings):
         "FULL", description="SQLite's durability: FULL survives a power cut."
     )
 
+    secrets: dict[str, SecretStr | SecretSource] = Field(
+        default_factory=dict,
+        description="What secret://name stands for in arguments of tools: {name: {env: VARIABLE}}, {name: {file: PATH}} or "
+        "{name: value}; {tools: [github.*]} beside env, file or value keeps it from other tools.",
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="Keep checkpoints in PostgreSQL: postgresql://user:password@host:5432/database.",
     )
 
-    @field_validator("providers", mode="before")
+    embeddings: str | None = Field(
+        default=None,
+        description="Search tools by meaning too: local (of cogwork[embeddings]), or openai:text-embedding-3-small.",
+    )
+
+    openapi: dict[str, OpenApiSource] = Field(
+        default_factory=dict, description="HTTP services whose operations are tools, by the name that those begin with."
+    )
+
+    @field_validator("openapi")
     @classmethod
-    def _with_environment(cls, providers: Any) -> Any:
-        return expanded(providers, os.environ)
+    def _services(cls, sources: dict[str, OpenApiSource]) -> dict[str, OpenApiSource]:
+        if wrong := [name for name in sources if not re.fullmatch(r"[A-Za-z][\w-]*", name)]:
+            raise ValueError(f"{wrong[0]!r} is no name: letters, digits, _ and - after a letter")
+        return sources
+
+    mcp_servers: dict[str, McpServer] = Field(
+        default_factory=dict, description="MCP servers whose tools workflows may name, by name; see docs/mcp.md."
+    )
+
+    @field_validator("mcp_servers")
+    @classmethod
+    def _named_plainly(cls, servers: dict[str, McpServer]) -> dict[str, McpServer]:
+        if unfit := [name for name in servers if not NAME.fullmatch(name)]:
+            raise ValueError(f"{unfit[0]!r} is no name for a server: letters, digits, _ and -, beginning with a letter")
+        return servers
 
     @field_validator("providers")
     @classmethod
@@ -115,5 +174,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the file of the working folder."""
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=FILE))
+        """Arguments, then the environment, then the files of the working folder."""
+        files = merged(tuple(layer.values for layer in layers(os.environ)))
+        return (init_settings, env_settings, InitSettingsSource(settings_cls, files))

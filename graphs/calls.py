@@ -13,6 +13,7 @@ from langgraph.types import Command, Send, StateSnapshot
 
 from graphs.answers import answered, expire, questions_of
 from graphs.forks import anew, fresh, latest, written
+from graphs.handed_in import handed_in
 from graphs.inputs import plain_context, valid_input
 from graphs.runtime.frames import Record
 from graphs.runtime.loops import reopened
@@ -26,6 +27,7 @@ from state.values import Json
 if TYPE_CHECKING:
     from graphs.graph import WorkflowGraph
 
+_Beside = tuple[Any, Mapping[str, Any]]
 ENDED = ("completed", "failed", "cancelled")
 """The statuses of runs that are over."""
 
@@ -73,7 +75,7 @@ async def classify(graph: WorkflowGraph, input: Any, config: RunnableConfig | No
         snapshot, config, again = await _standing(graph, input, config)
     if snapshot is not None and START in snapshot.next:
         if isinstance(input, Mapping):
-            return _new_run(graph, input, snapshot, context, durable)
+            return _new_run(graph, input, snapshot, (context, configurable), durable)
         raise NotResumable(f"The run on thread {configurable['thread_id']!r} had not begun: give its input again")
     if isinstance(input, Command) and (input.resume is None or input.update or input.goto or input.graph):
         raise NotResumable("A Command may only answer: Command(resume=…). Values are changed with update_state")
@@ -83,7 +85,7 @@ async def classify(graph: WorkflowGraph, input: Any, config: RunnableConfig | No
         if snapshot is not None and configurable.get("__pregel_resuming") and snapshot.values and _over(snapshot):
             return _finished(graph, config or {}, snapshot)  # the graph around it takes its node up again
         if snapshot is None or _over(snapshot):
-            return _new_run(graph, input, snapshot, context, durable)
+            return _new_run(graph, input, snapshot, (context, configurable), durable)
         if not configurable.get("__pregel_resuming"):
             raise NotResumable(_unfinished(snapshot, str(configurable["thread_id"])))
         input = None
@@ -165,7 +167,7 @@ def _unfinished(snapshot: StateSnapshot, thread: str) -> str:
 
 
 def _new_run(
-    graph: WorkflowGraph, given: Mapping[str, Any], snapshot: StateSnapshot | None, context: Any, durable: bool
+    graph: WorkflowGraph, given: Mapping[str, Any], snapshot: StateSnapshot | None, beside: _Beside, durable: bool
 ) -> Call:
     spec = graph.plan.spec
     plain = valid_input(spec, given)
@@ -178,7 +180,8 @@ def _new_run(
         "status": "running",
         "rev": 0,
         "started_at": graph.now().isoformat(),
-        "context": plain_context(context),
+        "context": plain_context(beside[0]),
+        **handed_in(graph.plan, graph.services, *beside).record(),
     }
     scheduler = _scheduler(graph, about, records={}, results={}, input=plain, snapshot=snapshot)
     first = {

@@ -10,7 +10,7 @@ from state.errors import InputRefused
 from state.schemas import faults, with_defaults
 from state.values import Json, UnfitValue, normalise
 
-CONTEXT = ("session", "user", "history", "project", "environment")
+CONTEXT = ("session", "user", "history", "project", "environment", "preferences")
 
 
 def valid_input(spec: WorkflowSpec, given: Mapping[str, Any]) -> Json:
@@ -32,5 +32,7 @@ def plain_context(given: Any) -> Json:
     """The caller's context as plain JSON, without what no workflow can read."""
     if given is None:
         return {}
+    if isinstance(given, Mapping):
+        return {key: normalise(given[key]) for key in CONTEXT if key in given}
     plain = normalise(given)
     return {key: plain[key] for key in CONTEXT if key in plain} if isinstance(plain, dict) else {}

@@ -9,8 +9,10 @@ turn ──▶ calls, each: approve (where its policy says ask) ──▶ call
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from dataclasses import replace
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -20,12 +22,10 @@ from nodes.conversation import Conversation, function_names, offered
 from nodes.human import HumanNode
 from nodes.llm import LlmNode
 from nodes.profile import Handoff, Profile, approval, profile
+from nodes.telling import History, Question, Told
 from state.errors import Fault
-from state.services import Effect, Services, Tool
+from state.services import Effect, RenderedPrompt, Services, Tool
 from state.values import Json, Schema
-
-if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
 
 CONVERSATION: Final = "conversation"
 """The root name under which a turn sees its conversation; expressions cannot name it."""
@@ -58,13 +58,17 @@ class AgentTurn(LlmNode):
 
     async def run(self, call: StepCall) -> Outcome:
         """One turn, tokens streamed on the way; one that was taken before is taken as it was."""
+        from langchain_core.messages import HumanMessage
+
         talk: Conversation = call.names[CONVERSATION]
         who = self.profile(call.agents, talk.agent)
-        names = [] if talk.last else self.offers(call.services, who, talk)
+        names = [] if talk.last else await self.offers(call.services, who, talk)
         functions = function_names(names)
-        asked = self._messages(who, talk, call)
         described = [_described(name, tool, who, call.services) for name, tool in functions.items()]
-        answer, model = await self.answered(call, self.model or who.model, asked, who.output, described, turn=True)
+        model, target = self.found(call, self.model or who.model)
+        told = await self._told(who, talk, call, target)
+        asked = [*told.messages, *talk.exchanged(), *([HumanMessage(_ENOUGH)] if talk.last else [])]
+        answer = await self.answered(call, model, target, asked, who.output, described)
         value: dict[str, Json] = {"text": answer.text, "calls": []}
         if answer.calls and talk.last:
             raise Fault("invalid_output", "The model called a tool although none was offered any more", origin="model")
@@ -73,20 +77,20 @@ class AgentTurn(LlmNode):
         else:
             value["value"] = answer.value if who.output is not None else answer.text
         usage = {} if call.cached else answer.usage
-        return Outcome(value=value, usage=usage, cached=call.cached, model=model)
+        return Outcome(value=value, usage=usage, cached=call.cached, model=target, prompt=told.about)
 
     def profile(self, agents: Mapping[str, Any], name: str) -> Profile:
         """Who takes a turn when it is that agent's."""
         return profile(self.model_copy(update={"model": self.first_model}), agents, name)
 
-    def offers(self, services: Services, who: Profile, talk: Conversation) -> list[str]:
+    async def offers(self, services: Services, who: Profile, talk: Conversation) -> list[str]:
         """The names of the tools that the model is offered: all that it may call, or those that suit, and a search."""
         allowed = self.allowed(services, who)
         handoffs = [f"{HANDOFF}{each.to}" for each in who.handoffs if each.when is None]
-        finder = getattr(services, "finder", None)
+        finder = services.finder
         if len(allowed) <= MOST_TOOLS or finder is None:
             return [*allowed, *handoffs]
-        suiting = finder.search(talk.told, _SUITING, among=allowed)
+        suiting = await asyncio.to_thread(finder.search, talk.told, _SUITING, allowed)
         found = [name for name in talk.found(FIND) if name in allowed]
         return [*dict.fromkeys([*suiting, *found]), FIND, *handoffs]
 
@@ -94,11 +98,14 @@ class AgentTurn(LlmNode):
         """The names of the tools that the agent may call."""
         return [name for name in offered(who.tools, services.tools) if _callable(name, who, services)]
 
-    def _messages(self, who: Profile, talk: Conversation, call: StepCall) -> list[BaseMessage]:
-        from langchain_core.messages import HumanMessage
-
-        told = talk.messages(who.instructions, call.messages if self.history else ())
-        return [*told, HumanMessage(_ENOUGH)] if talk.last else told
+    async def _told(self, who: Profile, talk: Conversation, call: StepCall, target: str) -> Told:
+        """What is told before the exchanges, in the room that they leave."""
+        room = self.room(call, target, who.output)
+        if room.context_length is not None:
+            room = replace(room, context_length=room.context_length - talk.tokens(target))
+        history = History() if self.history is True else self.history or None
+        prompt = RenderedPrompt(system=talk.system, user=talk.told)
+        return await Question(prompt=prompt, instructions=who.instructions, history=history).told(call, room)
 
 
 class ApproveCall(HumanNode):
@@ -197,7 +204,7 @@ class AgentCall(CallingNode):
         if item["tool"].startswith(HANDOFF):
             return Outcome(value={"handoff": item["tool"].removeprefix(HANDOFF)})
         if item["tool"] == FIND:
-            return Outcome(value=self._found(str(args.get("query", "")), item["agent"], call))
+            return Outcome(value=await self._found(str(args.get("query", "")), item["agent"], call))
         if item["approval"] == "ask":
             verdict = decided(call.value("/decision"))
             if verdict["type"] == "respond":
@@ -208,12 +215,12 @@ class AgentCall(CallingNode):
             args = verdict["args"] if verdict["type"] == "edit" else args
         return await self._made(call, item["tool"], args)
 
-    def _found(self, query: str, agent: str, call: StepCall) -> list[dict[str, Json]]:
+    async def _found(self, query: str, agent: str, call: StepCall) -> list[dict[str, Json]]:
         """The tools that a search finds among those that the agent may call."""
-        finder, tools = getattr(call.services, "finder", None), call.services.tools
+        finder, tools = call.services.finder, call.services.tools
         who = self.turn.profile(call.agents, agent)
         among = self.turn.allowed(call.services, who)
-        names = finder.search(query, _SUITING, among=among) if finder is not None else []
+        names = await asyncio.to_thread(finder.search, query, _SUITING, among) if finder is not None else []
         return [{"name": name, "description": tool.description} for name in names if (tool := tools.find(name))]
 
     async def _made(self, call: StepCall, name: str, args: dict[str, Json]) -> Outcome:
@@ -222,12 +229,13 @@ class AgentCall(CallingNode):
             told = call.services.tools.problem(name) or f"There is no tool {name!r} any more"
             raise Fault("invalid_input", told, origin="tool", stage="arguments")
         check_args(tool, args)
+        secrets, limit = call.services.secrets, call.services.result_limits.of(name)
         value = await call.once(
             target=name,
             effect=tool.effect,
             repeatable=tool.effect != "write" or tool.idempotent,
             args=args,
-            do=lambda context: perform(tool, args, context),
+            do=lambda context: perform(tool, args, context, max_bytes=limit, secrets=secrets),
         )
         return Outcome(value=value)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Mapping
 from typing import Final
 
+from nodes.answers import no_constant
+from nodes.expression.schemas import kinds
 from state.errors import Asked, Fault, FaultClass, Stage
 from state.schemas import faults
-from state.services import CallContext, Tool
+from state.services import CallContext, NoSecrets, Secrets, Tool
 from state.values import MAX_BYTES, Json, Schema, UnfitValue, normalise
 
 MAX_MESSAGE = 2_000
@@ -52,13 +55,16 @@ async def checked_call(
     return await perform(tool, args, context, output=output, max_bytes=max_bytes)
 
 
-def check_args(tool: Tool, args: Mapping[str, Json]) -> None:
-    """See to it that the arguments fit the tool's schema.
+def check_args(tool: Tool, args: Mapping[str, Json], *, shown: Mapping[str, Json] | None = None) -> None:
+    """See to it that the arguments fit the tool's schema; ``shown`` are those that the message may repeat, without secrets.
 
     Raises:
         Fault: ``invalid_input``.
     """
-    if found := faults(tool.args_schema, dict(args)):
+    found = faults(tool.args_schema, dict(args))
+    if found:
+        if shown is not None and shown != args:
+            found = faults(tool.args_schema, dict(shown)) or ["a secret among them is not what the tool expects"]
         message = f"The arguments of {tool.name} do not fit: {'; '.join(found)}"
         raise _fault("invalid_input", message, found, stage="arguments")
 
@@ -70,26 +76,57 @@ async def perform(
     *,
     output: Schema | None = None,
     max_bytes: int = MAX_BYTES,
+    secrets: Secrets | None = None,
 ) -> Json:
-    """What ``checked_call`` does once the arguments are known to fit."""
+    """What ``checked_call`` does once the arguments are known to fit; no message of its own holds one of the secrets."""
+    secrets = secrets or NoSecrets()
     try:
         result = await tool.call(args, context)
     except (Fault, Asked):
         raise
     except Exception as error:
-        raise _fault(_class_of(error), _said(error)) from error
-    plain = _fitting(tool, result, tool.output_schema, max_bytes)
-    return _fitting(tool, plain, output, max_bytes) if output else plain
-
-
-def _fitting(tool: Tool, result: object, schema: Schema, max_bytes: int) -> Json:
+        raise _fault(_class_of(error), secrets.redact(_said(error))) from error
     try:
         plain = normalise(result, max_bytes=max_bytes)
     except UnfitValue as error:
-        raise _fault("invalid_output", f"The result of {tool.name} cannot be used: {error}") from error
-    if found := faults(schema, plain):
+        raise _fault(
+            "invalid_output", f"The result of {tool.name} cannot be used: {secrets.redact(str(error))}"
+        ) from error
+    return checked_result(tool, plain, output, secrets)
+
+
+def checked_result(tool: Tool, plain: Json, output: Schema | None, secrets: Secrets) -> Json:
+    """The plain result, held against what the tool and the step promise; text is read as JSON where the step wants none.
+
+    Raises:
+        Fault: ``invalid_output``.
+    """
+    _fits(tool, plain, tool.output_schema, secrets)
+    if not output:
+        return plain
+    asked = _read(tool, plain, output) if isinstance(plain, str) else plain
+    _fits(tool, asked, output, secrets)
+    return asked
+
+
+def _read(tool: Tool, text: str, output: Schema) -> Json:
+    """The object or list that the text is in JSON, where the schema wants one of them, and no text."""
+    wanted = kinds(output)
+    if "string" in wanted or wanted.isdisjoint(("object", "list")):
+        return text
+    try:
+        return normalise(json.loads(text, parse_constant=no_constant))
+    except (ValueError, RecursionError) as error:
+        message = f"The result of {tool.name} is text and no JSON, where the step's output wants {' or '.join(sorted(wanted))}"
+        raise _fault("invalid_output", f"{message} ({type(error).__name__})") from None
+
+
+def _fits(tool: Tool, plain: Json, schema: Schema, secrets: Secrets) -> None:
+    found = faults(schema, plain)
+    if found and (shown := secrets.redact(plain)) is not plain:
+        found = faults(schema, shown) or ["it is not what the schema asks for; what it is holds a secret"]
+    if found:
         raise _fault("invalid_output", f"The result of {tool.name} does not fit: {'; '.join(found)}", found)
-    return plain
 
 
 def _fault(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+from prompts.tokens import PER_MESSAGE, counter
 from state.services import Tools
 from state.values import Json
 
@@ -77,13 +77,11 @@ class Conversation:
                     names.update((str(each["name"]), None) for each in result["value"])
         return list(names)
 
-    def messages(self, instructions: str, history: Sequence[BaseMessage]) -> list[BaseMessage]:
-        """The conversation as the model is told it, each call answered by what it came to."""
-        from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+    def exchanged(self) -> list[BaseMessage]:
+        """The turns so far as the model is told them, each call answered by what it came to."""
+        from langchain_core.messages import AIMessage, ToolMessage
 
-        system = "\n\n".join(text for text in (instructions, self.system) if text)
-        told: list[BaseMessage] = [SystemMessage(system)] if system else []
-        told += [*history, HumanMessage(self.told)]
+        told: list[BaseMessage] = []
         for exchange in self.exchanges:
             wanted = [
                 {"type": "tool_call", "id": call["id"], "name": call["function"], "args": call.get("args") or {}}
@@ -94,6 +92,13 @@ class Conversation:
                 status = "error" if "error" in result else "success"
                 told.append(ToolMessage(shown(result), tool_call_id=call["id"], name=call["function"], status=status))
         return told
+
+    def tokens(self, model: str) -> int:
+        """How many tokens the turns so far take, for a model of that name."""
+        counting = counter(model)
+        texts = [exchange.text + json.dumps(exchange.calls, ensure_ascii=False) for exchange in self.exchanges]
+        texts += [shown(result) for exchange in self.exchanges for result in exchange.results]
+        return sum(counting.count(text) + PER_MESSAGE for text in texts)
 
 
 def shown(result: Mapping[str, Json]) -> str:
@@ -110,14 +115,9 @@ def shown(result: Mapping[str, Json]) -> str:
 
 def offered(patterns: Iterable[str], tools: Tools) -> list[str]:
     """The names of the tools that names or patterns such as ``git.*`` mean, each once, in the order of the patterns."""
-    known: list[str] | None = None
     found: dict[str, None] = {}
     for pattern in patterns:
-        if not is_pattern(pattern):
-            found[pattern] = None
-            continue
-        known = list(tools.names()) if known is None else known
-        found.update((name, None) for name in known if fnmatchcase(name, pattern))
+        found.update(dict.fromkeys(tools.matching(pattern) if is_pattern(pattern) else [pattern]))
     return list(found)
 
 

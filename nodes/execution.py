@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nodes.expression import Expression, ExpressionError
 from nodes.reuse import Reuse
+from nodes.secrecy import hushed
 from nodes.template import Value
 from state.errors import Asked, Fault, InDoubt
 from state.services import CallContext, Effect, Services
@@ -38,7 +39,7 @@ class Outcome:
     """What a node's work gave: its value, and what it used (tokens, model …) for the record.
 
     ``fallback`` names what served instead of the node itself, such as ``model:openai:x``; ``cached`` says that an earlier
-    result did.
+    result did, ``given`` that the caller of the run had it.
     """
 
     value: Json
@@ -46,8 +47,11 @@ class Outcome:
     messages: tuple[Any, ...] = ()
     fallback: str = ""
     cached: bool = False
+    given: bool = False
     model: str = ""
     """The model that answered, where one was asked."""
+    prompt: Mapping[str, Json] = field(default_factory=dict)
+    """What the model was told: the prompt file's name and version, its tokens where they were counted, what was left out."""
     truncated: bool = False
     """Whether the value, a text, ended at the model's token limit."""
 
@@ -96,6 +100,8 @@ class StepCall:
     ``cache``      where results with ``cache:`` are kept for other runs
     ``writing``    the keys of its writes in flight, those of its fallbacks among them
     ``resting``    the keys of its calls that wait for their next attempt, those of its fallbacks among them
+    ``context``    what the run was called with: its session, user, history, project, environment and preferences
+    ``given``      how its first attempt has ended before the run began: ``{result}`` or ``{error}``
     ``paid``       what attempts that failed used, those of its fallbacks among them
     """
 
@@ -105,6 +111,7 @@ class StepCall:
     fields: Mapping[str, Compiled]
     services: Services
     mode: str | None = None
+    context: Mapping[str, Json] = field(default_factory=dict)
     agents: Mapping[str, Any] = field(default_factory=dict)
     attempt: int = 1
     config: RunnableConfig | None = None
@@ -117,6 +124,7 @@ class StepCall:
     cache: BaseCache[Any] | None = None
     writing: set[str] = field(default_factory=set)
     resting: set[str] = field(default_factory=set)
+    given: Mapping[str, Json] | None = None
     paid: dict[str, Json] = field(default_factory=dict)
     cached: bool = False
     """Whether this attempt was answered from the cache."""
@@ -247,7 +255,7 @@ class _Making:
         if self.effect == "write":
             call.writing.add(self.key)
         try:
-            return await self.do(context)
+            return await hushed(self.do, context, call.services.secrets)
         except Fault as fault:
             if not self.repeatable and fault.fault_class in UNSURE:
                 raise self.doubt(fault) from fault
@@ -264,11 +272,11 @@ class _Making:
 
     def _progress(self, loop: asyncio.AbstractEventLoop) -> Callable[[float, float | None, str], None]:
         """What a tool tells how far it has come with; from whatever thread it does."""
-        heard = self.call.progress
+        heard, secrets = self.call.progress, self.call.services.secrets
 
         def told(done: float, total: float | None, message: str) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(heard, done, total, message[:SHOWN_PROGRESS])
+                loop.call_soon_threadsafe(heard, done, total, secrets.redact(message)[:SHOWN_PROGRESS])
 
         return told
 

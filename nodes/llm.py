@@ -14,18 +14,19 @@ from nodes.base import CallingNode, Outcome, Slot, StepCall
 from nodes.profile import Approval, Budget
 from nodes.reuse import Reuse
 from nodes.structured import ask, take_turn
+from nodes.telling import FOR_THE_ANSWER, History, Question, Room
 from state.errors import Fault
-from state.services import CallContext, Effect, RenderedPrompt, Services
+from state.services import CallContext, Effect, PromptFile, RenderedPrompt, Services
 from state.usage import billed
 from state.values import Json, Schema
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage, HumanMessage
+    from langchain_core.messages import BaseMessage
 
 SETTINGS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "max_tokens", "stop")
 """The fields that say how the model is asked."""
-_PROMPT_NAME = re.compile(r"[\w./-]+")
+_PROMPT_NAME = re.compile(r"[\w./-]+(@[\w.-]+)?")
 
 
 class LlmNode(CallingNode):
@@ -60,7 +61,7 @@ class LlmNode(CallingNode):
     seed: int | None = Field(None, description="For answers that repeat, as far as the endpoint can.")
     max_tokens: int | None = Field(None, ge=1)
     stop: list[str] = Field(default_factory=list)
-    history: bool = Field(False, description="See the thread's messages, and add this exchange to them.")
+    history: bool | History = Field(False, description="See the thread's messages, and add this exchange to them.")
 
     @property
     def prompt_file(self) -> str | None:
@@ -86,56 +87,50 @@ class LlmNode(CallingNode):
 
     async def run(self, call: StepCall) -> Outcome:
         """One question to the model, tokens streamed on the way; an answer that was given before is taken as it was."""
-        from langchain_core.messages import HumanMessage
-
         agent = call.agents.get(self.agent) if self.agent else None
-        told = self.rendered(call)
-        system = "\n\n".join(t for t in (agent.instructions if agent else "", told.system) if t)
-        question = HumanMessage(told.user)
-        asked = self._asked(system, question, call)
-        name = self.model or (agent.model if agent else None)
-        answer, model = await self.answered(call, name, asked, self.output)
+        question = self.question(call, agent.instructions if agent else "")
+        model, target = self.found(call, self.model or (agent.model if agent else None))
+        told = await question.told(call, self.room(call, target, self.output))
+        answer = await self.answered(call, model, target, told.messages, self.output)
         value = answer.value if self.output is not None else answer.text
-        exchange = (question, _assistant(answer)) if self.history else ()
-        usage = {} if call.cached else answer.usage
         return Outcome(
-            value=value, usage=usage, messages=exchange, cached=call.cached, model=model, truncated=answer.truncated
+            value=value,
+            usage={} if call.cached else answer.usage,
+            messages=(told.question, _assistant(answer)) if question.joins else (),
+            cached=call.cached,
+            model=target,
+            prompt=told.about,
+            truncated=answer.truncated,
         )
 
-    def _asked(self, system: str, question: HumanMessage, call: StepCall) -> list[BaseMessage]:
-        """What the model is told: instructions, the thread's messages where they are wanted, the question."""
-        from langchain_core.messages import SystemMessage
-
-        before = call.messages if self.history else ()
-        return [*([SystemMessage(system)] if system else []), *before, question]
+    def found(self, call: StepCall, name: str | None) -> tuple[BaseChatModel, str]:
+        """The model of that name, else the mode's, with the node's settings; and what it is called."""
+        model = call.services.models.find(name, mode=self.mode or call.mode, settings=self._settings())
+        return model, name or _name_of(model)
 
     async def answered(
         self,
         call: StepCall,
-        name: str | None,
+        model: BaseChatModel,
+        target: str,
         asked: Sequence[BaseMessage],
         schema: Schema | None,
-        tools: Sequence[dict[str, Json]] = (),
-        *,
-        turn: bool = False,
-    ) -> tuple[Answer, str]:
-        """The whole asking, its round of repair included, as one call; with the model that answers."""
-        mode, settings = self.mode or call.mode, self._settings()
-        model = call.services.models.find(name, mode=mode, settings=settings)
-        target = name or _name_of(model)
-        told = messages_to_dict(asked)
+        tools: Sequence[dict[str, Json]] | None = None,
+    ) -> Answer:
+        """The whole asking, its round of repair included, as one call; with ``tools``, even none, a turn that may call them."""
+        told = recorded_messages(asked)
         about = {
             "model": [target, type(model).__name__, _name_of(model), model._identifying_params],
             "messages": told,
             "output": schema,
-            "settings": settings,
-            **({"tools": list(tools)} if turn else {}),
+            "settings": self._settings(),
+            **({"tools": list(tools)} if tools is not None else {}),
         }
 
         async def do(context: CallContext) -> Json:
             price = call.services.models.price(target)
             try:
-                if turn:
+                if tools is not None:
                     answer = await take_turn(model, asked, tools, schema, config=call.config)
                 else:
                     answer = await ask(model, asked, schema, config=call.config)
@@ -153,37 +148,40 @@ class LlmNode(CallingNode):
             do=do,
             reuse=None if self.cache is None else Reuse("llm", about, self.cache),
         )
-        return Answer.from_dict(answer), target
+        return Answer.from_dict(answer)
 
-    def rendered(self, call: StepCall) -> RenderedPrompt:
-        """What the model is told, its variables filled in.
-
-        Raises:
-            Fault: ``invalid_input`` where the prompt is missing or cannot be filled in.
-        """
+    def question(self, call: StepCall, instructions: str) -> Question:
+        """What the model is to be told; a prompt file's own instructions stand between the agent's and the node's."""
         values = call.value("/with") or {}
-        system = call.value("/system", values) or ""
+        more = _text(call.value("/system", values) or "")
+        history = History() if self.history is True else self.history or None
+        prompt: PromptFile | RenderedPrompt | None
         if self.prompt_file is None:
-            return RenderedPrompt(system=_text(system), user=_text(call.value("/prompt", values)))
-        prompt = call.services.prompts.find(self.prompt_file, mode=self.mode or call.mode)
+            prompt = RenderedPrompt(system="", user=_text(call.value("/prompt", values)))
+        else:
+            prompt = call.services.prompts.find(self.prompt_file, mode=self.mode or call.mode)
         if prompt is None:
             raise Fault("invalid_input", f"There is no prompt file {self.prompt_file!r}", stage="render")
-        try:
-            told = prompt.render(values)
-        except Fault as fault:
-            fault.stage = "render"
-            raise
-        return RenderedPrompt(system="\n\n".join(t for t in (told.system, _text(system)) if t), user=told.user)
+        return Question(prompt=prompt, values=values, instructions=instructions, more=more, history=history)
+
+    def room(self, call: StepCall, model: str, schema: Schema | None) -> Room:
+        """How much the model of that name takes."""
+        return Room(
+            model=model,
+            context_length=call.services.models.context_length(model),
+            answer=self.max_tokens or FOR_THE_ANSWER,
+            schema=schema,
+        )
 
     def _settings(self) -> dict[str, Json]:
         chosen = {name: getattr(self, name) for name in SETTINGS}
         return {name: value for name, value in chosen.items() if value is not None and value != []}
 
 
-def messages_to_dict(messages: Sequence[BaseMessage]) -> list[Json]:
+def recorded_messages(messages: Sequence[BaseMessage]) -> list[Json]:
     """Messages as they are recorded: who says what, with the calls that it wants."""
     return [
-        [message.type, str(message.text), *([calls] if (calls := getattr(message, "tool_calls", None)) else [])]
+        [message.type, message.content, *([calls] if (calls := getattr(message, "tool_calls", None)) else [])]
         for message in messages
     ]
 

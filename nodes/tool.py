@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -10,6 +10,7 @@ from pydantic import Field
 from nodes.base import CallingNode, Outcome, Slot, StepCall
 from nodes.calls import check_args, perform
 from nodes.reuse import Reuse
+from nodes.secrecy import revealed
 from state.errors import Fault
 from state.services import Effect, Services, Tool
 from state.values import Json, Schema
@@ -53,19 +54,26 @@ class ToolNode(CallingNode):
         return self.idempotent if self.idempotent is not None else tool is not None and tool.idempotent
 
     async def run(self, call: StepCall) -> Outcome:
-        """One call, arguments checked before and the result after; a finished one is answered from the record."""
+        """One call, arguments checked before and the result after; a finished one is answered from the record.
+
+        What the caller of the run has handed in is the first attempt's end, and nothing is called.
+        """
+        if call.given is not None and call.attempt == 1:
+            return _handed_in(call.given)
         tool = call.services.tools.find(self.tool)
         if tool is None:
-            message = f"Tool {self.tool!r} is not allowed by the settings"
-            raise Fault("invalid_input", message, origin="tool", stage="arguments")
+            why = call.services.tools.problem(self.tool) or f"Tool {self.tool!r} is not allowed by the settings"
+            raise Fault("invalid_input", why, origin="tool", stage="arguments")
         args = call.value("/args") or {}
-        check_args(tool, args)
+        secrets, limit = call.services.secrets, call.services.result_limits.of(tool.name)
+        passed = revealed(self.args, args, secrets, self.tool)
+        check_args(tool, passed, shown=args)
         value = await call.once(
             target=self.tool,
             effect=self.effect_of(call.services),
             repeatable=self.repeatable(call.services),
             args=args,
-            do=lambda context: perform(tool, args, context, output=self.output),
+            do=lambda context: perform(tool, passed, context, output=self.output, max_bytes=limit, secrets=secrets),
             reuse=self._reuse(tool, args),
         )
         return Outcome(value=value, cached=call.cached)
@@ -75,3 +83,9 @@ class ToolNode(CallingNode):
             return None
         about = {"tool": tool.name, "args": args, "schemas": [tool.args_schema, tool.output_schema, self.output]}
         return Reuse("tool", about, self.cache)
+
+
+def _handed_in(end: Mapping[str, Json]) -> Outcome:
+    if "error" in end:
+        raise Fault.from_record(end["error"])
+    return Outcome(value=end["result"], given=True)

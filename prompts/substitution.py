@@ -1,4 +1,5 @@
-"""The few marks that a prompt's body may hold: ``{{ name }}``, and ``{{#if name}} … {{/if}}`` around what is optional.
+"""The few marks that a prompt's body may hold: ``{{ name }}``, ``{{#if name}} … {{/if}}`` around what is optional, and
+``{{> partial}}`` for the text of another file; a name is a variable's, or ``context.`` and what is wanted of the context.
 
 Filling in is one pass: a value is text from then on, and is never read as a mark again.
 """
@@ -14,8 +15,10 @@ from typing import Final, TypeAlias
 from state.values import Json
 
 _MARK = re.compile(r"\\\{\{|\{\{(?P<inside>[^{}]*)\}\}|(?P<open>\{\{)")
-_NAME = re.compile(r"[A-Za-z_]\w*")
-_IF = re.compile(r"#if\s+(?P<name>[A-Za-z_]\w*)")
+_WORD: Final = r"(?:context(?:\.[A-Za-z_]\w*)+|[A-Za-z_]\w*)"
+_NAME = re.compile(_WORD)
+_IF = re.compile(rf"#if\s+(?P<name>{_WORD})")
+_INCLUDE = re.compile(r">\s*(?P<name>[\w./-]+(?:@[\w.-]+)?)")
 _ALONE: Final = re.compile(r"[ \t]*\n")
 MAX_NESTING: Final = 16
 
@@ -30,7 +33,7 @@ class MarkError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a variable's value goes."""
+    """Where the value of a variable, or of the context, goes."""
 
     name: str
     offset: int
@@ -38,14 +41,22 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What stands only when a variable is given and not empty."""
+    """What stands only when a value is given and not empty."""
 
     name: str
     offset: int
     parts: tuple[Part, ...]
 
 
-Part: TypeAlias = str | Slot | Section
+@dataclass(frozen=True, slots=True)
+class Include:
+    """Where the text of another file goes; none is left in a prompt that can be rendered."""
+
+    name: str
+    offset: int
+
+
+Part: TypeAlias = str | Slot | Section | Include
 
 
 def parse(text: str) -> tuple[Part, ...]:
@@ -78,6 +89,9 @@ def _take(match: re.Match[str], levels: list[tuple[Slot | None, list[Part]]], te
     if _NAME.fullmatch(inside):
         levels[-1][1].append(Slot(inside, here))
         return match.end()
+    if include := _INCLUDE.fullmatch(inside):
+        levels[-1][1].append(Include(include["name"], here))
+        return match.end()
     if section := _IF.fullmatch(inside):
         if len(levels) > MAX_NESTING:
             raise MarkError(f"sections nested deeper than {MAX_NESTING}", here)
@@ -87,7 +101,7 @@ def _take(match: re.Match[str], levels: list[tuple[Slot | None, list[Part]]], te
         assert opening is not None
         levels[-1][1].append(Section(opening.name, opening.offset, tuple(p for p in parts if p != "")))
     else:
-        raise MarkError(f"'{{{{{inside}}}}}' is not a variable, '#if name' or '/if'", here)
+        raise MarkError(f"'{{{{{inside}}}}}' is not a variable, '#if name', '/if' or '> partial'", here)
     return _after_own_line(text, match)
 
 
@@ -99,13 +113,31 @@ def _after_own_line(text: str, match: re.Match[str]) -> int:
 
 
 def slots(parts: tuple[Part, ...]) -> Iterator[Slot]:
-    """Every variable's place, those that open a section included."""
+    """Every value's place, those that open a section included."""
     for part in parts:
         if isinstance(part, Slot):
             yield part
         elif isinstance(part, Section):
             yield Slot(part.name, part.offset)
             yield from slots(part.parts)
+
+
+def includes(parts: tuple[Part, ...]) -> Iterator[Include]:
+    """Every place of another file's text."""
+    for part in parts:
+        if isinstance(part, Include):
+            yield part
+        elif isinstance(part, Section):
+            yield from includes(part.parts)
+
+
+def unguarded(parts: tuple[Part, ...], within: frozenset[str] = frozenset()) -> Iterator[Slot]:
+    """The places of context values that do not stand in a section of the same name, and so leave a gap where it is absent."""
+    for part in parts:
+        if isinstance(part, Slot) and part.name.startswith("context.") and part.name not in within:
+            yield part
+        elif isinstance(part, Section):
+            yield from unguarded(part.parts, within | {part.name})
 
 
 def fill(parts: tuple[Part, ...], values: Mapping[str, Json]) -> str:
@@ -121,6 +153,32 @@ def _written(part: Part, values: Mapping[str, Json]) -> str:
             return readable(values.get(part.name))
         case Section():
             return fill(part.parts, values) if _given(values.get(part.name)) else ""
+        case Include():
+            raise AssertionError(f"the partial {part.name!r} was not put in")
+
+
+def written(parts: tuple[Part, ...]) -> str:
+    """The body as a file would have it, its marks included."""
+    return "".join(_as_mark(part) for part in parts)
+
+
+def _as_mark(part: Part) -> str:
+    match part:
+        case str():
+            return part.replace("{{", "\\{{")
+        case Slot():
+            return f"{{{{ {part.name} }}}}"
+        case Include():
+            return f"{{{{> {part.name}}}}}"
+        case Section():
+            return f"{{{{#if {part.name}}}}}{written(part.parts)}{{{{/if}}}}"
+
+
+def fixed(parts: tuple[Part, ...]) -> str:
+    """The words of the body itself, those of all its sections among them."""
+    return "".join(
+        part if isinstance(part, str) else fixed(part.parts) if isinstance(part, Section) else "" for part in parts
+    )
 
 
 def _given(value: Json) -> bool:

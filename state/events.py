@@ -41,8 +41,8 @@ class Event:
     ``step.token`` carries ``text``; ``step.progress`` ``done``, ``total`` (None where unknown) and ``message``;
     ``step.handoff`` ``source``, ``target``, ``by`` (``trigger`` or ``model``) and ``told``; ``step.retry`` ``attempt``, ``wait``
     (seconds) and ``error``; ``step.fallback`` ``fallback`` and ``error``; ``step.finished`` ``seconds``, ``attempts`` and, where
-    they apply, ``usage``, ``fallback``, ``cached`` and ``truncated``; ``step.skipped`` ``cause``; ``step.failed``,
-    ``run.failed`` and ``run.cancelled`` ``error``; ``step.undone`` ``of`` and, where it could not be, ``error``;
+    they apply, ``usage``, ``prompt``, ``fallback``, ``cached``, ``given`` and ``truncated``; ``step.skipped`` ``cause``;
+    ``step.failed``, ``run.failed`` and ``run.cancelled`` ``error``; ``step.undone`` ``of`` and, where it could not be, ``error``;
     ``step.opened`` ``count``; ``step.waiting`` the question; ``run.completed`` ``output``; ``run.pausing`` and ``run.paused``
     ``reason``, the latter also ``questions``. The last event has ``usage`` where a model was asked: what the whole run has used.
     """

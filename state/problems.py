@@ -13,7 +13,7 @@ _USUAL_HINTS: Final[dict[str, str]] = {
     "bad_value": "write one of the values that the message names",
     "bad_default": "change the default, or the schema that it has to fit",
     "missing_key": "add it",
-    "prompt": "see docs/language.md, Prompts",
+    "prompt": "see docs/prompts.md",
     "type_mismatch": "change the expression, or convert the value, for instance with string(x) or number(x)",
     "unknown_model": "name a model of the settings, such as offline or openai:gpt-4o-mini",
     "wrong_type": "write it in the form that the message names; docs/language.md shows each field",

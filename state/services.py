@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from state.values import Json, Schema
+from state.errors import Fault
+from state.values import MAX_BYTES, Json, Schema
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 Effect: TypeAlias = Literal["none", "read", "write"]
 """What a call does to the world: nothing, look at it, or change it."""
+
+
+SECRET: Final = re.compile(r"secret://([\w-]+(?:\.[\w-]+)*)")
+"""A reference to a secret; its group is the secret's name."""
 
 
 def _unheard(done: float, total: float | None, message: str) -> None:
@@ -80,6 +87,9 @@ class Tools(Protocol):
     def names(self) -> Iterable[str]:
         """All names, sorted."""
 
+    def matching(self, pattern: str) -> Iterable[str]:
+        """The names that a pattern such as ``git.*`` fits, sorted; may have to ask a server for its tools, once."""
+
     def problem(self, name: str) -> str | None:
         """Why ``find`` has nothing, where more is known than that nobody has heard of the name: its server is out of reach."""
 
@@ -110,6 +120,9 @@ class Models(Protocol):
             Fault: ``invalid_input`` where the name is unknown or not allowed, with suggestions.
         """
 
+    def context_length(self, name: str) -> int | None:
+        """How many tokens the model of that name takes, those of its answer among them; None where nobody has said."""
+
     def price(self, name: str) -> Price | None:
         """What the model of that name costs; None where nobody has said."""
 
@@ -120,23 +133,59 @@ class Models(Protocol):
         """Why ``find`` would refuse that name, in one sentence; None when it would not. Opens no connection."""
 
 
+Keep: TypeAlias = Literal["head", "tail", "both", "items"]
+"""Which part of a value stays when it is shortened: its beginning, its end, both ends; ``items`` is the first whole items."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How a variable may be shortened, in tokens.
+
+    ``priority``  the lowest gives way first; None where the variable is shortened to ``most`` only
+    ``least``     what is kept of it in any case
+    ``most``      what is kept of it at the most, also where there is room; None for no bound
+    """
+
+    priority: int | None = None
+    least: int = 0
+    most: int | None = None
+    keep: Keep = "head"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """A declared variable of a prompt; ``schema`` is the JSON Schema of its type."""
+    """A declared variable of a prompt; ``schema`` is the JSON Schema of its type. Without ``cut`` it is never shortened."""
 
     name: str
     schema: Schema = field(default_factory=dict)
     required: bool = True
     default: Json = None
     description: str = ""
+    cut: Cut | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortened:
+    """What was left out of a prompt so that it fits: of which variable, how many tokens, and in words what is left."""
+
+    variable: str
+    dropped: int
+    how: str
+
+    def to_dict(self) -> dict[str, Json]:
+        """The same as plain JSON."""
+        return {"variable": self.variable, "dropped": self.dropped, "how": self.how}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedPrompt:
-    """What a model is told: ``system`` (may be empty) and ``user`` text."""
+    """What a model is told: ``system`` (may be empty) and ``user`` text; of which prompt, and what was left out of it."""
 
     system: str
     user: str
+    name: str = ""
+    version: str = ""
+    shortened: tuple[Shortened, ...] = ()
 
 
 class PromptFile(Protocol):
@@ -154,11 +203,25 @@ class PromptFile(Protocol):
     def variables(self) -> tuple[Variable, ...]:
         """The declared variables, in order."""
 
-    def render(self, values: Mapping[str, Json]) -> RenderedPrompt:
-        """The prompt with its variables filled in.
+    @property
+    def budget(self) -> int | None:
+        """The tokens that it may have at most; None for as many as it comes to."""
+
+    def render(
+        self,
+        values: Mapping[str, Json],
+        *,
+        context: Mapping[str, Json] | None = None,
+        tokens: int | None = None,
+        model: str = "",
+    ) -> RenderedPrompt:
+        """The prompt with its variables filled in, and with what it declares of the run's ``context``.
+
+        ``tokens`` is how many it may have at most, as ``model`` counts them: what may be shortened is.
 
         Raises:
-            Fault: ``invalid_input`` for a missing, unknown or ill-typed variable, naming it.
+            Fault: ``invalid_input`` for a missing, unknown or ill-typed variable, naming it; or for a prompt that does not
+                fit, saying by how much.
         """
 
 
@@ -166,16 +229,105 @@ class Prompts(Protocol):
     """Prompt files by name, per mode."""
 
     def find(self, name: str, *, mode: str | None = None) -> PromptFile | None:
-        """The prompt of that name: the mode's own first, then the shared one; None when there is none."""
+        """The prompt of that name: the mode's own first, then the shared one; None when there is none.
+
+        ``name@version`` asks for that version, a bare name for the latest.
+        """
 
     def names(self) -> Iterable[str]:
         """All names, sorted."""
 
 
+class ToolFinder(Protocol):
+    """Search over the tools that the settings allow."""
+
+    def search(self, query: str, k: int, among: Sequence[str] | None = None) -> list[str]:
+        """The names of at most ``k`` tools that fit the query, best first; only those ``among`` where it is given.
+
+        May block for a request to an embedding model: call it from a thread.
+        """
+
+
+class Secrets(Protocol):
+    """The secrets that the settings hold, by name; ``secret://name`` stands for one everywhere but in the call itself."""
+
+    def names(self) -> Iterable[str]:
+        """All names, sorted."""
+
+    def problem(self, name: str, *, tool: str = "") -> str | None:
+        """Why ``resolve`` would refuse that name, or that tool may not be given it, in one sentence; None where all is well."""
+
+    def resolve(self, value: Json) -> Json:
+        """``value`` with every reference in its texts replaced by the secret; nested values at every depth, keys as they are.
+
+        For values that the settings or the spec hold, never for data: who may write a reference reads the secret.
+
+        Raises:
+            Fault: ``invalid_input``; a secret is not known, or has no value.
+        """
+
+    def redact(self, value: Json, *, cut: bool = False) -> Json:
+        """``value`` with every secret in its texts and keys, in any of its usual encodings, replaced by its reference.
+
+        The very same object where there is nothing to replace. ``cut`` says that a text may end in the middle of a secret.
+        """
+
+
+class NoSecrets:
+    """The ``Secrets`` of whoever holds none."""
+
+    def names(self) -> Iterable[str]:
+        """None."""
+        return ()
+
+    def problem(self, name: str, *, tool: str = "") -> str | None:
+        """No name is known."""
+        return f"There is no secret {name!r} in the settings"
+
+    def resolve(self, value: Json) -> Json:
+        """The value, where it refers to no secret."""
+        for text in texts_in(value):
+            if found := SECRET.search(text):
+                raise Fault("invalid_input", self.problem(found[1]) or "", origin="tool", stage="arguments")
+        return value
+
+    def redact(self, value: Json, *, cut: bool = False) -> Json:
+        """The value."""
+        return value
+
+
+def texts_in(value: Json) -> Iterable[str]:
+    """Every text of a plain value, its keys among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from texts_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_in(item)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultLimits:
+    """How many bytes the result of one tool call may have: by the tool's name or a pattern of it, the first that fits."""
+
+    usual: int = MAX_BYTES
+    by_tool: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, tool: str) -> int:
+        """The limit of a tool of that name, in bytes."""
+        return next((limit for pattern, limit in self.by_tool.items() if fnmatchcase(tool, pattern)), self.usual)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """All that a graph is bound to when it is built."""
+    """All that a graph is bound to when it is built; without a ``finder`` nobody can search the tools."""
 
     tools: Tools
     models: Models
     prompts: Prompts
+    finder: ToolFinder | None = None
+    secrets: Secrets = field(default_factory=NoSecrets)
+    result_limits: ResultLimits = field(default_factory=ResultLimits)

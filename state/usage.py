@@ -85,7 +85,7 @@ def total(records: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
 
 def _each(usage: Mapping[str, Json]) -> list[Mapping[str, Json]]:
     """The usages of the single calls in it."""
-    return list(usage.get(CALLS) or ([usage] if usage else []))
+    return [dict(each) for each in usage.get(CALLS) or ([usage] if usage else [])]
 
 
 def _is_number(value: Json) -> bool:

@@ -126,6 +126,10 @@ class _NoModels:
     def find(self, name: str | None, **_: Any) -> Any:
         raise Fault("invalid_input", f"no model {name} on this stage")
 
+    def context_length(self, name: str) -> int | None:
+        """Nobody has said how much it takes."""
+        return None
+
     def price(self, name: str) -> tuple[float, float] | None:
         """Nothing is known of its price."""
         return getattr(self, "prices", {}).get(name)

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -57,6 +58,8 @@ class ScriptedTools:
     """Tools by name."""
 
     tools: Mapping[str, FakeTool]
+    away: str = "away."
+    """What the names of tools begin with whose server is out of reach."""
 
     def find(self, name: str) -> FakeTool | None:
         """The tool of that name, or None."""
@@ -66,9 +69,13 @@ class ScriptedTools:
         """All names, sorted."""
         return sorted(self.tools)
 
+    def matching(self, pattern: str) -> Iterable[str]:
+        """The names that a pattern fits."""
+        return [name for name in self.names() if fnmatchcase(name, pattern)]
+
     def problem(self, name: str) -> str | None:
-        """Nothing more is known."""
-        return None
+        """That its server is out of reach."""
+        return f"MCP server {self.away[:-1]}, connecting: it exited" if name.startswith(self.away) else None
 
     async def release(self, run: str) -> None:
         """Nothing is held."""
@@ -180,6 +187,10 @@ class ScriptedModels:
     def fallbacks(self, mode: str | None) -> tuple[str, ...]:
         """No mode has any."""
         return ()
+
+    def context_length(self, name: str) -> int | None:
+        """Nobody has said how much it takes."""
+        return None
 
     def price(self, name: str) -> tuple[float, float] | None:
         """Nothing is known of its price."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -403,3 +404,30 @@ def test_a_simulation_lets_the_model_answer_at_once_and_call_its_tools_and_reach
     assert report.gaps == ()
     assert {end.status for end in report.ends} == {"completed"}
     assert any("x[0].calls[0].call" in end.path for end in report.ends)
+
+
+# -- many tools ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("T7")
+async def test_a_model_with_many_tools_is_offered_what_suits_and_finds_the_rest_by_search() -> None:
+    from cogwork.tools.index import Finder, ToolIndex
+
+    desk = Desk(
+        calls(("find_tools", {"query": "send a postcard"})), calls(("mail_card", {"n": 1})), "sent", tools=["*"]
+    )
+    tools = {
+        f"shop.item{i}": FakeTool(fn=lambda n: n, args_schema=NUMBER, description=f"Prices of article {i} in the shop.")
+        for i in range(60)
+    }
+    tools["mail.card"] = FakeTool(
+        fn=lambda n: desk.note("mail.card", n), args_schema=NUMBER, description="Send a postcard to a person."
+    )
+    made = fake_services(tools=tools, models=dict(desk.services.models.models))  # type: ignore[attr-defined]
+    desk.services = dataclasses.replace(made, finder=Finder(lambda: made.tools, ToolIndex))
+    desk.spec["nodes"]["x"]["prompt"] = "What does article 7 cost?"  # type: ignore[index]
+    assert await desk.output() == "sent"
+    first, second, _ = desk.model().offered
+    assert len(first) < 32 and "find_tools" in first and "mail_card" not in first and "shop_item7" in first
+    assert "mail_card" in second
+    assert desk.ran == [("mail.card", 1)]

@@ -13,9 +13,11 @@ from benchmarks.dags import chain, fan, layers, read
 from benchmarks.durable import durable
 from benchmarks.language import document
 from benchmarks.makespan import makespan
+from benchmarks.mcp import tools
 from benchmarks.models import AT_ONCE, models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
+from benchmarks.prompts import prompts
 from benchmarks.settings import Settings
 from benchmarks.storage import storage
 from benchmarks.subjects import KINDS, STORAGES, TOOLS, Kind, Storage, subject
@@ -81,6 +83,15 @@ def test_the_big_workflow_has_as_many_steps_as_asked() -> None:
     assert len(document(50)["nodes"]) == 50
 
 
+@pytest.mark.req("X14")
+async def test_calls_of_tools_are_measured_through_a_graph_and_over_the_bare_client(settings: Settings) -> None:
+    (table,) = await tools(settings)
+    assert [(row[0], row[1]) for row in table.rows] == [
+        (kind, abreast) for abreast in (1, 10, 50) for kind in ("function", "stdio", "http")
+    ]
+    assert all((row[-1] is None) == (row[0] == "function") for row in table.rows)
+
+
 def test_the_command_prints_tables_and_writes_them_as_json(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +128,12 @@ async def test_pausing_measures_requests_of_the_same_and_of_another_process(sett
     told = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [row["pauses"] for row in told] == [1, 1]
     assert all(row["max"] > 0 for row in told)
+
+
+async def test_prompts_are_measured_and_what_cannot_be_counted_is_said(settings: Settings) -> None:
+    times, deviations = await prompts(settings)
+    assert len(times.rows) >= 4 and all(isinstance(row[1], float) and row[1] > 0 for row in times.rows)
+    assert bool(deviations.rows) != bool(deviations.notes)
 
 
 @pytest.mark.req("X14")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
+from cogwork.secrets import SecretSource, SecretStore
 from graphs.analysis.check import CODES, analyse, check
+from graphs.analysis.rules.support import UNSUPPORTED
 from graphs.language.load import Workflow, load
+from graphs.language.overrides import overridden
 from graphs.language.spec import object_schema
 from state.errors import SpecError
 from state.problems import Problem
@@ -42,6 +47,11 @@ LIBRARY = {
 
 def services() -> Services:
     """What the cases may call."""
+    guarded = SecretSource(value=SecretStr("hush-hush"), tools=("pay.*",))
+    return replace(_bound(), secrets=SecretStore({"guarded": guarded}, {}))
+
+
+def _bound() -> Services:
     return fake_services(
         tools={
             "kb.search": FakeTool(
@@ -117,6 +127,25 @@ def cases(name: str) -> list[Any]:
 
 
 ALL = [*cases("reading"), *cases("naming"), *cases("meaning"), *cases("testing")]
+OVERRIDING = cases("overriding")
+OVERRIDES_OF = """
+input: {q: {type: string, default: x}}
+agents: {writer: {instructions: Be brief.}}
+nodes:
+  search: {type: tool, tool: kb.search, args: {q: literal}}
+  draft: {type: llm, prompt: summary, with: {text: "{{ input.q }}"}, agent: writer}
+  sub: {use: child}
+"""
+
+
+@pytest.mark.req("M4")
+@pytest.mark.parametrize("case", OVERRIDING)
+def test_a_seeded_fault_of_overrides_is_told_where_it_stands_in_them(case: dict[str, Any]) -> None:
+    with pytest.raises(SpecError) as caught:
+        overridden(load(whole(OVERRIDES_OF)), case["overrides"])
+    (found,) = caught.value.problems
+    assert (found.code, found.pointer, found.file) == (case["code"], case["pointer"], "overrides")
+    assert case.get("hint", "") in found.hint
 
 
 @pytest.mark.parametrize("case", ALL)
@@ -252,11 +281,13 @@ ELSEWHERE = {
     *(code for code in CODES if code.startswith("dialect_")),
 }
 """Codes that the tests of the loader and of the dialects raise."""
+IDLE = set() if UNSUPPORTED else {"not_supported"}
+"""What nothing raises as long as every field of the language is acted upon."""
 
 
 def test_every_code_is_documented_and_raised_by_a_case() -> None:
-    raised = {parameter.values[0]["code"] for parameter in ALL}
-    assert raised | ELSEWHERE == set(CODES)
+    raised = {parameter.values[0]["code"] for parameter in (*ALL, *OVERRIDING)}
+    assert raised | ELSEWHERE | IDLE == set(CODES)
     assert all(CODES.values())
 
 

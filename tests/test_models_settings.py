@@ -14,7 +14,6 @@ from typer.testing import CliRunner, Result
 
 from cogwork.app import App
 from cogwork.cli.root import cli
-from cogwork.references import expanded
 from cogwork.settings import Settings
 
 TOML = """
@@ -100,16 +99,6 @@ def test_a_variable_that_is_not_set_is_named(home: Path, monkeypatch: pytest.Mon
     refused = cogwork("models")
     assert refused.exit_code == 2
     assert "providers" in refused.output and "OWN_KEY is not set" in refused.output
-
-
-@pytest.mark.parametrize(
-    ("text", "means"),
-    [("${A}", "one"), ("x${A}y${B:-two}", "xoneytwo"), ("${EMPTY:-three}", "three"), ("$${A}", "${A}"), ("$A", "$A")],
-)
-def test_references_are_replaced_once_and_nothing_else_is(text: str, means: str) -> None:
-    environment = {"A": "one", "EMPTY": "", "B2": "${A}"}
-    assert expanded({"x": [text]}, environment) == {"x": [means]}
-    assert expanded("${B2}", environment) == "${A}"
 
 
 @pytest.mark.parametrize(

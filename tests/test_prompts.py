@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prompts.library import SHIPPED, PromptLibrary
-from prompts.reading import parse_prompt
+from prompts.partials import parse_prompt
 from prompts.template import PromptError
 from state.errors import Fault
 

@@ -118,9 +118,9 @@ async def test_a_call_cancelled_from_within_is_a_fault_and_not_the_end_of_the_ru
 async def test_tokens_of_attempts_that_failed_are_counted() -> None:
     spent = Fault("unavailable", "down", details={"usage": {"total_tokens": 5}})
     tried = work(spent, spent, "ok", retry={"backoff": "1ms"})
-    assert (await tried.run()).usage == {"total_tokens": 10}
+    assert (await tried.run()).usage == {"total_tokens": 10, "calls": [{"total_tokens": 5}, {"total_tokens": 5}]}
     lost = await work(spent, spent, retry={"max_attempts": 2, "backoff": "1ms"}).fault()
-    assert lost.details == {"usage": {"total_tokens": 10}}
+    assert lost.details["usage"]["total_tokens"] == 10
 
 
 def _named(name: str, base: type[Exception] = Exception) -> Exception:

@@ -117,8 +117,13 @@ def _default(app: App, mode: str) -> str:
 
 def tools(json: context.Json = False) -> None:
     """The tools that workflows may name: what they do to the world, and their arguments."""
-    given = context.opened().services.tools
+    app = context.opened()
+    given = app.services.tools
+    for why in (app.mcp.explore() if app.mcp is not None else {}).values():
+        render.complain(why, "cogwork mcp")
     found = [tool for name in given.names() if (tool := given.find(name)) is not None]
+    for trouble in getattr(given, "troubles", ()):
+        render.note(("note: ", "bold yellow"), trouble)
     if json:
         render.write_json(
             [

@@ -20,7 +20,7 @@ ABSENT: Final = object()
 NOT_BEGUN: Final = "not begun"
 """The status of a step that has no record."""
 _OF_RUN: Final = ("status", "reason", "error", "undo", "also")
-_OF_STEP: Final = ("status", "cause", "error", "attempts", "fallback", "cached", "errors")
+_OF_STEP: Final = ("status", "cause", "error", "attempts", "fallback", "cached", "given", "errors")
 _PLAIN: Final = re.compile(r"[A-Za-z_]\w*")
 
 

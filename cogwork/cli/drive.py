@@ -31,6 +31,8 @@ class Drive:
     interactive: bool
     kept: bool = True
     """Whether the run can be resumed later."""
+    context: dict[str, Json] | None = None
+    """What a new run is given beside its input."""
 
     def go(self, input: Any) -> int:
         """Run or resume, answer what is asked as far as possible, and tell the end; the exit code."""
@@ -63,7 +65,7 @@ class Drive:
 
     def _stretch(self, input: Any) -> Event:
         """The events up to the next rest; the last of them."""
-        return stretch(self.graph, self.thread, input, chosen(json=self.json))
+        return stretch(self.graph, self.thread, input, chosen(json=self.json), self.context)
 
     def _answers(self, questions: list[Question]) -> dict[str, Json]:
         """Answers from the options, else from the person at the terminal."""
@@ -190,23 +192,23 @@ def followed(graph: WorkflowGraph, thread: str, *, quiet: bool) -> Event:
     return stretch(graph, thread, None, QuietView() if quiet else chosen(json=False))
 
 
-def stretch(graph: WorkflowGraph, thread: str, input: Any, view: View) -> Event:
+def stretch(graph: WorkflowGraph, thread: str, input: Any, view: View, context: dict[str, Json] | None = None) -> Event:
     """Run or resume up to the next rest, shown by ``view``; the last event."""
     config: Any = {"configurable": {"thread_id": thread}}
     before = graph.get_state(config).values.get("nodes", {}) if not isinstance(input, dict) else {}
     view.begin(progress_of(graph, before))
     try:
-        return asyncio.run(_seen(graph, config, input, view))
+        return asyncio.run(_seen(graph, config, input, view, context))
     finally:
         view.end()
 
 
-async def _seen(graph: WorkflowGraph, config: Any, input: Any, view: View) -> Event:
+async def _seen(graph: WorkflowGraph, config: Any, input: Any, view: View, context: dict[str, Json] | None) -> Event:
     from cogwork.cli.threads import Unawaited
 
     asyncio.get_running_loop().set_default_executor(Unawaited())
     last: Event | None = None
-    async for event in graph.aevents(input, config):
+    async for event in graph.aevents(input, config, context=context):
         last = event
         view.see(event)
     assert last is not None, "a run ends with an event"

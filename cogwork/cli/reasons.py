@@ -69,13 +69,23 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
         told.append("cut at its token limit")
     if record.get("cached"):
         told.append("from the cache")
+    if record.get("given"):
+        told.append("handed in with the run")
     if record.get("resolved"):
         told.append(f"a person said: {str(record['resolved']).replace('_', ' ')}")
     if record.get("set_by"):
         told.append("its value was given by hand")
+    if left := shortened(record):
+        told.append(f"prompt shortened: {', '.join(left)}")
     if record.get("taken_back"):
         told.append(str(record["taken_back"]))
     return told
+
+
+def shortened(record: Mapping[str, Any]) -> list[str]:
+    """What was left out of what the step's model was told: the variables with their tokens."""
+    cuts = (record.get("prompt") or {}).get("shortened") or ()
+    return [f"{cut['variable']} −{cut['dropped']:,} tokens" for cut in cuts]
 
 
 def aftermath(run: Mapping[str, Any]) -> list[tuple[str, str]]:

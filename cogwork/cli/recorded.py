@@ -35,6 +35,23 @@ def told(calls: Iterable[RecordedCall], planned: PlannedStep | None, *, over: bo
             yield from _next(call, planned)
 
 
+def served(record: Mapping[str, Any]) -> Iterator[str]:
+    """Where the value of a step that is done comes from, if not from its own first call, and what its model was told."""
+    if record.get("fallback"):
+        yield f"It failed itself, and {record['fallback']} served in its stead."
+    if record.get("cached"):
+        yield "Its value is that of an earlier call, from the cache; nothing was called."
+    if record.get("given"):
+        yield "Its value was handed in when the run began; nothing was called."
+    if record.get("resolved"):
+        yield "A call of it was in doubt, and a person said that it took place."
+    prompt = record.get("prompt") or {}
+    if prompt.get("name"):
+        yield f"Its prompt was version {prompt['version']} of {prompt['name']}."
+    for cut in prompt.get("shortened") or ():
+        yield f"Of {cut['variable']}, {cut['dropped']:,} tokens were left out so that the prompt fits: {cut['how']}."
+
+
 def _number(call: RecordedCall) -> int | None:
     last = call.key.rpartition(":")[2]
     return int(last) if last.isdigit() else None

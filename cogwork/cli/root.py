@@ -8,7 +8,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cogwork.cli import agents, author, catalog, context, diff, exits, fork, inspect, models, runs, simulate, stopping
+from cogwork.cli import (
+    agents,
+    author,
+    catalog,
+    config,
+    context,
+    diff,
+    exits,
+    fork,
+    inspect,
+    mcp,
+    models,
+    prompts,
+    runs,
+    simulate,
+    stopping,
+    toolsearch,
+)
 
 
 class Door(TyperGroup):
@@ -69,10 +86,12 @@ for _panel, _commands in {
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
-    "What there is": (catalog.workflows, catalog.modes, catalog.tools, models.models, agents.agents),
+    "What there is": (catalog.workflows, catalog.modes, models.models, agents.agents, mcp.mcp, config.config),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
+cli.add_typer(toolsearch.tools, rich_help_panel="What there is")
+cli.add_typer(prompts.prompts, rich_help_panel="What there is")
 
 
 def main(tools: tuple[Any, ...] = ()) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cogwork.cli import context
+from cogwork.cli import context, overriding
 from cogwork.cli.answers import Given
 from cogwork.cli.exits import MISSING, Refusal
 
@@ -62,9 +62,19 @@ def run(
     pairs: Pairs,
     fields: Fields,
     answers: Answers,
+    sets: overriding.Sets,
+    overrides: overriding.File = None,
     given: Whole = None,
     thread: Annotated[
         str | None, typer.Option(help="Thread to run on; a new one without it.", show_default=False)
+    ] = None,
+    tool_results: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-|JSON",
+            help="Results of tools that were called already, by step or tool.",
+            show_default=False,
+        ),
     ] = None,
     no_checkpoint: Annotated[bool, typer.Option("--no-checkpoint", help="Keep nothing; cannot be resumed.")] = False,
     no_input: NoInput = False,
@@ -74,22 +84,23 @@ def run(
 
     Progress goes to standard error, the result to standard output.
     """
-    from cogwork.cli.values import gathered
+    from cogwork.cli.values import beside, gathered
 
     app = context.opened()
-    loaded = app.load(workflow)
+    loaded = overriding.loaded(app, workflow, sets, overrides)
     inputs = gathered(loaded.spec.input, pairs, given)
-    options = Given(fields=tuple(fields), whole=tuple(answers))
+    options, handed = Given(fields=tuple(fields), whole=tuple(answers)), beside(tool_results)
     if no_checkpoint:
         from langgraph.checkpoint.memory import InMemorySaver
 
         graph = app.compile(loaded, checkpointer=InMemorySaver())
-        drive(graph, thread or new_thread(graph), inputs, options, json=json, no_input=no_input, kept=False)
+        name = thread or new_thread(graph)
+        drive(graph, name, inputs, options, json=json, no_input=no_input, kept=False, context=handed)
     with app.checkpoints() as saver:
         graph = app.compile(loaded, checkpointer=saver)
         name = thread or new_thread(graph)
         app.specs().keep(graph)
-        drive(graph, name, inputs, options, json=json, no_input=no_input)
+        drive(graph, name, inputs, options, json=json, no_input=no_input, context=handed)
 
 
 def resume(
@@ -129,14 +140,22 @@ def _config(thread: str) -> Any:
 
 
 def drive(
-    graph: WorkflowGraph, thread: str, input: Any, given: Given, *, json: bool, no_input: bool, kept: bool = True
+    graph: WorkflowGraph,
+    thread: str,
+    input: Any,
+    given: Given,
+    *,
+    json: bool,
+    no_input: bool,
+    kept: bool = True,
+    context: dict[str, Any] | None = None,
 ) -> NoReturn:
     """Run or resume the graph on its thread until it ends or rests, and leave with the exit code that says how."""
     from cogwork.cli.asking import can_ask
     from cogwork.cli.drive import Drive
 
-    interactive = not (no_input or json) and can_ask()
-    driven = Drive(graph=graph, thread=thread, given=given, json=json, interactive=interactive, kept=kept)
+    asking = not (no_input or json) and can_ask()
+    driven = Drive(graph=graph, thread=thread, given=given, json=json, interactive=asking, kept=kept, context=context)
     raise typer.Exit(driven.go(input))
 
 

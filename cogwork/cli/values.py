@@ -81,24 +81,39 @@ def _known(name: str, properties: Mapping[str, Any]) -> str:
     return f"it has {', '.join(properties)}" if properties else "it takes no input"
 
 
-def document(given: str) -> dict[str, Json]:
-    """The object that ``--input`` names: JSON, ``-`` for standard input, or a JSON or YAML file.
+def document(given: str, option: str = "--input") -> dict[str, Json]:
+    """The object that an option names: JSON, ``-`` for standard input, or a JSON or YAML file.
 
     Raises:
         Refusal: it is no object.
     """
+    value = _named(given, option, "{")
+    if not isinstance(value, dict):
+        raise Refusal(f"{option} must give an object, not {type(value).__name__}")
+    return dict(value)
+
+
+def beside(results: str | None) -> dict[str, Json] | None:
+    """What a run is given beside its input: the results that ``--tool-results`` names, as ``--input`` names an object.
+
+    Raises:
+        Refusal: it is not JSON.
+    """
+    return {"tool_results": _named(results, "--tool-results", ("{", "["))} if results is not None else None
+
+
+def _named(given: str, option: str, begins: str | tuple[str, ...]) -> Json:
+    """The value that an option gives, in JSON that begins so, or else names."""
     from graphs.language.yaml import read_file, read_yaml
 
-    if given.lstrip().startswith("{"):
-        value = parsed(given, "--input")
-    elif given == "-":
+    if given.lstrip().startswith(begins):
+        return parsed(given, option)
+    if given == "-":
         text = sys.stdin.read()
-        value = parsed(text, "--input -") if text.lstrip().startswith("{") else read_yaml(text, file="<stdin>").value
-    else:
-        value = read_file(Path(given)).value
-    if not isinstance(value, dict):
-        raise Refusal(f"--input must give an object of inputs, not {type(value).__name__}")
-    return dict(value)
+        return (
+            parsed(text, f"{option} -") if text.lstrip().startswith(begins) else read_yaml(text, file="<stdin>").value
+        )
+    return read_file(Path(given)).value
 
 
 def parsed(text: str, where: str) -> Json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogwork.cli.deciding import Deciding, brief, step_id
 from cogwork.cli.reasons import aftermath, brief_cause, brief_error, brief_status
-from cogwork.cli.recorded import asking, by_hand, calls_of, times, told, waiting
+from cogwork.cli.recorded import asking, by_hand, calls_of, served, times, told, waiting
 from graphs.analysis.plan import Plan, PlannedStep
 from state.services import Services
 
@@ -236,14 +236,8 @@ class Case:
         return told(calls_of(path, self.calls), self.planned(path), over=True)
 
     def _served(self, path: str) -> Iterator[str]:
-        """Where the value of a step that is done comes from, if not from its own first call."""
-        record = self.records[path]
-        if record.get("fallback"):
-            yield f"It failed itself, and {record['fallback']} served in its stead."
-        if record.get("cached"):
-            yield "Its value is that of an earlier call, from the cache; nothing was called."
-        if record.get("resolved"):
-            yield "A call of it was in doubt, and a person said that it took place."
+        """Where the value of a step that is done comes from, if not from its own first call, and what its model was told."""
+        yield from served(self.records[path])
         yield from self._told(path)
 
     def _failure(self, path: str) -> Iterator[str]:

@@ -133,6 +133,10 @@ class ChatModels:
         """Every model that is known, the unusable ones among them, sorted by name."""
         return [self.info(name) for name in self._known()]
 
+    def context_length(self, name: str) -> int | None:
+        """How many tokens the model of that name takes; None where the settings do not say."""
+        return self._facts.get(name, _UNKNOWN).context_length
+
     def info(self, name: str) -> ModelInfo:
         """What is known of a model, whether it can be used or not. Opens no connection."""
         key = name.partition(":")[0]

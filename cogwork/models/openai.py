@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
 
 from cogwork.models.endpoint import Endpoint
 from cogwork.models.guarded import Guarded
-from cogwork.models.transport import async_client, no_client, silence
+from cogwork.models.provider import Provider
+from cogwork.models.transport import LoopTransport, async_client, blocking_client, no_client, silence
 
 FIELDS: Final[Mapping[str, str]] = {
     **{name: name for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop")},
@@ -41,3 +42,17 @@ def chat_model(name: str, endpoint: Endpoint) -> OpenAIModel:
     )
     model._endpoint = endpoint
     return model
+
+
+def embedding_model(name: str, provider: Provider) -> OpenAIEmbeddings:
+    """The embedding model of that name at the provider, to be called from threads; texts are sent as they are, not as tokens."""
+    return OpenAIEmbeddings(
+        model=name,
+        openai_api_key=SecretStr(provider.key or "not-needed"),
+        openai_api_base=provider.address,
+        request_timeout=silence(provider),
+        max_retries=0,
+        check_embedding_ctx_length=False,
+        http_client=blocking_client(provider),
+        http_async_client=async_client(LoopTransport(provider)),
+    )

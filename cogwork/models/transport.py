@@ -38,6 +38,11 @@ def async_client(transport: LoopTransport) -> httpx.AsyncClient:
     )
 
 
+def blocking_client(provider: Provider) -> httpx.Client:
+    """A client for requests from threads, without redirects and without the environment."""
+    return httpx.Client(timeout=silence(provider), follow_redirects=False, trust_env=False, proxy=provider.proxy)
+
+
 def no_client() -> httpx.Client:
     """The client for calls outside of event loops: it makes none, since those go through the other one as well."""
     return httpx.Client(transport=_Closed(), trust_env=False)

@@ -70,7 +70,7 @@ class LlmFields(NodeFields, total=False):
     temperature: float
     max_tokens: int
     stop: list[str]
-    history: bool
+    history: bool | Raw
 
 
 class ToolFields(NodeFields, total=False):

@@ -175,6 +175,8 @@ class Draft:
     marks: dict[str, Mark] = field(default_factory=dict)
     key_marks: dict[str, Mark] = field(default_factory=dict)
     raw: dict[str, str] = field(default_factory=dict)
+    number_keys: bool = False
+    """Whether a whole number may be a key."""
     _open: list[_Frame] = field(default_factory=list)
     _pointer_text: int = 0
 

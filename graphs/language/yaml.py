@@ -61,14 +61,14 @@ def read_file(path: str | Path) -> Source:
     return read_json(data, file=file) if path.suffix.lower() == ".json" else read_yaml(data, file=file)
 
 
-def read_yaml(text: str | bytes, *, file: str = "") -> Source:
-    """Read one YAML document; every failure is a SpecError with one placed problem."""
+def read_yaml(text: str | bytes, *, file: str = "", number_keys: bool = False) -> Source:
+    """Read one YAML document; every failure is a SpecError with one placed problem. ``number_keys`` may be keys, as text."""
     given = Text.of(text, file)
     if found := _UNREADABLE.search(given.body):
         message = f"The character U+{ord(found[0]):04X} cannot stand in YAML"
         hint = f'Remove it, or write it in double quotes as "\\u{ord(found[0]):04x}".'
         raise refusal("yaml_syntax", message, file, given.mark(found.start()), hint=hint)
-    draft = Draft(file)
+    draft = Draft(file, number_keys=number_keys)
     for event in _events(given):
         _take(event, draft)
     return draft.source()
@@ -151,6 +151,8 @@ def _take_scalar(event: events.ScalarEvent, draft: Draft, mark: Mark) -> None:
         raise draft.refusal("yaml_syntax", "Half a surrogate pair is no character", mark, hint)
     if not draft.awaits_key:
         draft.scalar(value, mark, None if isinstance(value, str) else text)
+    elif draft.number_keys and type(value) is int:
+        draft.key(text, mark)
     elif not isinstance(value, str):
         hint = f'Quote it: "{text}".' if len(text) < 40 else "Quote it."
         raise draft.refusal("key_not_text", f"The key {brief(text)} is not a text", mark, hint)

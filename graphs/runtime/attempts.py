@@ -19,6 +19,7 @@ from tenacity.wait import wait_base
 from graphs.runtime.standins import fallbacks_of, standins
 from nodes.base import CallingNode, Node, Outcome, Retry, StepCall
 from nodes.execution import DONE
+from nodes.secrecy import hush
 from state.errors import TRANSIENT, CogworkError, Fault, InDoubt
 from state.schemas import faults
 from state.services import Services
@@ -202,6 +203,7 @@ async def attempt_once(node: CallingNode, call: StepCall) -> Outcome:
         outcome = await _timed(node, call)
     except CogworkError as error:
         if isinstance(error, Fault):
+            hush(error, call.services.secrets)
             call.pay(error)
         raise
     except asyncio.CancelledError as err:
@@ -210,7 +212,7 @@ async def attempt_once(node: CallingNode, call: StepCall) -> Outcome:
             raise
         raise call.cut_off(Fault("cancelled", "the call was cancelled from within")) from err
     except Exception as err:
-        raise Fault("internal", f"{type(err).__name__}: {err}"[:MAX_MESSAGE]) from err
+        raise Fault("internal", call.services.secrets.redact(f"{type(err).__name__}: {err}")[:MAX_MESSAGE]) from err
     return fitting(node, outcome, call.services)
 
 

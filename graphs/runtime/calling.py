@@ -33,12 +33,14 @@ def step_call(scheduler: Scheduler, member: Instance, config: RunnableConfig | N
         fields=planned.fields,
         services=scheduler.services,
         mode=owner.mode,
+        context=about.get("context") or {},
         agents=owner.agents,
         config=_named(config, member.path) if planned.kind == "llm" else config,
         messages=scheduler.messages,
         progress=_progress(scheduler, member.path),
         recording=scheduler.recording,
         cache=scheduler.cache,
+        given=about.get("given", {}).get(member.path),
         standins=_standins(scheduler, member, config) if any(planned.standins) else {},
     )
 

@@ -34,11 +34,15 @@ def settle_outcome(scheduler: Scheduler, batch: Batch, member: Instance, outcome
     shown = _use(scheduler, record, usage)
     if outcome.fallback:
         record["fallback"] = shown["fallback"] = outcome.fallback
+    if outcome.prompt:
+        record["prompt"] = shown["prompt"] = dict(outcome.prompt)
     if outcome.cached:
         record["cached"] = shown["cached"] = True
     if outcome.truncated:
         record["truncated"] = shown["truncated"] = True
-    if undo := undo_of(scheduler, member, outcome, record):
+    if outcome.given:
+        record["given"] = shown["given"] = True
+    elif undo := undo_of(scheduler, member, outcome, record):
         record["undo"] = undo
     batch.messages.extend(outcome.messages)
     _settle_standin(scheduler, batch, member, outcome)

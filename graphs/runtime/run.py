@@ -33,7 +33,8 @@ class Run:
         self.asked: dict[str, Instance] = {}
         """People's questions that are in the checkpoint, by path."""
         self.top = Frame(scope=plan.scopes[""], path="", parent=None, header=None)
-        self.started = sum(1 for path, record in self.records.items() if record.get("attempts") and self._works(path))
+        made = (path for path, record in self.records.items() if record.get("attempts") and not record.get("given"))
+        self.started = sum(1 for path in made if self._works(path))
         """How many model and tool calls have begun."""
         self.fragile = fragile(plan)
         self.racers: dict[str, list[tuple[str, str]]] = {}

@@ -18,7 +18,7 @@ Standin = tuple[str, Node | Fault, StepCall]
 def standins(node: CallingNode, call: StepCall) -> Iterator[Standin]:
     """The fallbacks of ``node`` in order; other models, agents and tools keep its retries and timeouts."""
     for number, fallback in enumerate(fallbacks_of(node, call)):
-        own = replace(call, base=call.base + PER_FALLBACK * (number + 1))
+        own = replace(call, base=call.base + PER_FALLBACK * (number + 1), given=None)
         own.begin(1)
         if fallback.node is not None:
             yield f"node:{fallback.node}", *_sibling(fallback.node, call, number)
@@ -48,12 +48,12 @@ def _sibling(name: str, call: StepCall, number: int) -> tuple[Node | Fault, Step
 def _tool(node: CallingNode, fallback: Fallback, call: StepCall, number: int) -> tuple[Node, StepCall]:
     """The tool with the fallback's arguments; without any, a tool node's own."""
     fields = {pointer: compiled for pointer, compiled in call.fields.items() if pointer != "/args"}
-    given = call.fields.get(f"/fallback/{number}/args")
+    given, args = call.fields.get(f"/fallback/{number}/args"), fallback.args or {}
     if given is None and fallback.args is None and isinstance(node, ToolNode):
-        given = call.fields.get("/args")
+        given, args = call.fields.get("/args"), node.args
     if given is not None:
         fields["/args"] = given
-    tool = ToolNode(tool=str(fallback.tool), **_policies(node))
+    tool = ToolNode(tool=str(fallback.tool), args=args, **_policies(node))
     return tool, replace(call, fields=fields)
 
 

@@ -211,7 +211,8 @@ def _starts(scheduler: Scheduler, batch: Batch, member: Instance) -> bool:
     if lost is not None or not isinstance(verdict, str):
         settle_skip(scheduler, batch, member, lost if lost is not None else verdict.cause)  # type: ignore[union-attr]
         return False
-    limited = scheduler.budget.limits and member.planned.kind in CALLING and not in_stage(member.frame)
+    calling = member.planned.kind in CALLING and member.path not in (scheduler.about.get("given") or {})
+    limited = scheduler.budget.limits and calling and not in_stage(member.frame)
     if limited and (limit := scheduler.budget.reached()):
         hold_back(scheduler, batch, member)
         budget_question(scheduler, batch, member.planned, limit)

@@ -93,7 +93,7 @@ def take_back(scheduler: Scheduler, batch: Batch, member: Instance, *, resolve: 
     if "error" in how:
         settle_undo(scheduler, batch, member, Fault.from_record(how["error"]), {})
         return
-    node = ToolNode(type="tool", tool=how["tool"], retry=undo.retry, timeout=undo.timeout)
+    node = ToolNode(tool=how["tool"], args=undo.args, retry=undo.retry, timeout=undo.timeout)
     launch(scheduler, member, node, undo_call(scheduler, path, how["args"]), resolve=resolve)
     scheduler.emit("step.started", member.path, of=path)
 

@@ -28,7 +28,7 @@ def start(
     """Begin the work of an instance; with ``resolve`` go on with it, once that is in the record."""
     node = member.planned.node
     assert isinstance(node, CallingNode)
-    scheduler.run.started += resolve is None
+    scheduler.run.started += resolve is None and member.path not in (scheduler.about.get("given") or {})
     call = scheduler.call(member, config)
     bound = node.bound(call)
     launch(scheduler, member, bound, call, resolve=resolve)

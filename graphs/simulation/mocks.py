@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 
 from graphs.runtime.calling import STEP_METADATA
 from nodes.structured import SCHEMA
-from state.services import CallContext, Effect, Price, Services, Tool
+from state.services import CallContext, Effect, NoSecrets, Price, Services, Tool
 from state.values import Json, Schema
 
 CHARACTERS_PER_TOKEN = 4
@@ -112,6 +112,10 @@ class MockTools:
     def names(self) -> Iterable[str]:
         """All names."""
         return self.real.names()  # type: ignore[no-any-return]
+
+    def matching(self, pattern: str) -> Iterable[str]:
+        """The names that a pattern fits."""
+        return self.real.matching(pattern)  # type: ignore[no-any-return]
 
     def problem(self, name: str) -> str | None:
         """What the real tools know of a name that they do not find."""
@@ -230,6 +234,10 @@ class MockModels:
         asked = getattr(self.real, "fallbacks", None)
         return asked(mode) if asked is not None else ()
 
+    def context_length(self, name: str) -> int | None:
+        """What is known of the real one."""
+        return self.real.context_length(name)  # type: ignore[no-any-return]
+
     def price(self, name: str) -> Price | None:
         """What the settings say that the model costs."""
         asked = getattr(self.real, "price", None)
@@ -240,8 +248,18 @@ class MockModels:
         return self.real.problem(name)  # type: ignore[no-any-return]
 
 
+class References(NoSecrets):
+    """Secrets that nobody looks up: their references are passed on as they are."""
+
+    def resolve(self, value: Json) -> Json:
+        """The value, references and all."""
+        return value
+
+
 def mocked(services: Services) -> tuple[Services, Front]:
-    """Services in which nothing is real but the prompts, and the front behind which their worlds stand."""
+    """Services in which nothing is real but the prompts, and the front behind which their worlds stand; secrets stay references."""
     front = Front()
     tools, models = MockTools(front, services.tools), MockModels(front, services.models)
-    return Services(tools=tools, models=models, prompts=services.prompts), front
+    return Services(
+        tools=tools, models=models, prompts=services.prompts, finder=services.finder, secrets=References()
+    ), front

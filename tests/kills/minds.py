@@ -64,6 +64,10 @@ class Minds:
             raise Fault("invalid_input", f"There is no model {name!r}", origin="model")
         return Planned()
 
+    def context_length(self, name: str) -> int | None:
+        """Nobody has said how much it takes."""
+        return None
+
     def price(self, name: str) -> tuple[float, float] | None:
         """It costs nothing."""
         return None

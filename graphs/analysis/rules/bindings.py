@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from graphs.analysis.plan import PlannedStep
 from graphs.analysis.rules.subject import Subject
@@ -14,7 +13,7 @@ from state.problems import Problem
 
 
 def bindings(subject: Subject) -> Iterator[Problem]:
-    """``unknown_tool``, ``unknown_model``, ``unknown_prompt``, ``unknown_agent``."""
+    """``unknown_tool``, ``tool_server_unreachable``, ``unknown_model``, ``unknown_prompt``, ``unknown_agent``."""
     for step in subject.plan.steps.values():
         if isinstance(step.step, CallingNode):
             yield from _beside(subject, step, step.step)
@@ -46,14 +45,18 @@ def _beside(subject: Subject, step: PlannedStep, node: CallingNode) -> Iterator[
 def _tool(subject: Subject, step: PlannedStep, name: str, place: str = "/tool") -> Iterator[Problem]:
     tools = subject.services.tools
     if tools.find(name) is None:
-        hint = _nearest(name, tools.names(), "the settings allow")
+        if (why := tools.problem(name)) is not None:
+            hint = "see that the server runs and that the settings are right: cogwork mcp"
+            yield subject.at(step, "tool_server_unreachable", why, place, hint)
+            return
+        hint = subject.nearest(name, tools.names(), "the settings allow")
         yield subject.at(step, "unknown_tool", f"There is no tool {name!r}", place, hint)
 
 
 def _agent(subject: Subject, step: PlannedStep, name: str, place: str) -> Iterator[Problem]:
     agents = subject.plan.scopes[step.scope].agents
     if name not in agents:
-        hint = _nearest(name, agents, "agents: has")
+        hint = subject.nearest(name, agents, "agents: has")
         yield subject.at(step, "unknown_agent", f"There is no agent {name!r}", place, hint)
 
 
@@ -65,16 +68,14 @@ def _llm(subject: Subject, step: PlannedStep, node: LlmNode) -> Iterator[Problem
         yield from _agent(subject, step, node.agent, "/agent")
     mode = node.mode or scope.mode
     if node.prompt_file is not None and services.prompts.find(node.prompt_file, mode=mode) is None:
-        hint = _nearest(node.prompt_file, services.prompts.names(), "there are")
+        name, _, version = node.prompt_file.partition("@")
+        latest = services.prompts.find(name, mode=mode) if version else None
+        hint = (
+            f"its version is {latest.version}"
+            if latest
+            else subject.nearest(name, services.prompts.names(), "there are")
+        )
         message = f"There is no prompt file {node.prompt_file!r}"
         yield subject.at(
             step, "unknown_prompt", message, "/prompt", f"{hint}; a prompt of several words is taken as it is"
         )
-
-
-def _nearest(name: str, known: Iterable[str], words: str) -> str:
-    listed = list(known)
-    close = difflib.get_close_matches(name, listed, 1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"{words} {', '.join(listed[:12]) or 'none'}"

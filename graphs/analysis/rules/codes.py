@@ -38,6 +38,11 @@ _READING: Final = {
     "yaml_syntax": "the text is not YAML",
     "yaml_tag": "YAML tags are not allowed",
 }
+_OVERRIDING: Final = {
+    "bad_override": "what an override gives does not fit where it goes",
+    "override_refused": "an override is of what one execution cannot change",
+    "unknown_override": "an override names no step, agent or field of the workflow",
+}
 _NAMING: Final = {
     "computed_step": "steps[…] holds an expression instead of a written name",
     "cycle": "steps wait for each other in a ring",
@@ -49,6 +54,7 @@ _NAMING: Final = {
     "recursive_use": "a workflow uses itself, or workflows nest too deeply",
     "self_reference": "a step refers to its own value",
     "several_results": "a loop's body has several last steps and the loop does not say which value it yields",
+    "tool_server_unreachable": "the server of a tool cannot be reached, or what it says of the tool cannot be used",
     "unknown_agent": "no agent of that name is declared",
     "unknown_dependency": "depends_on names no step of the same block",
     "unknown_group_member": "a parallel group names no step of the workflow",
@@ -57,6 +63,7 @@ _NAMING: Final = {
     "unknown_model": "the settings do not offer the model",
     "unknown_prompt": "there is no prompt file of that name",
     "unknown_reference": "a reference names no step, input or variable",
+    "unknown_secret": "the settings do not hold the secret, or have no value for it",
     "unknown_standin": "a fallback names no step of the same block",
     "unknown_target": "a condition or on_error leads to no other step of the same block",
     "unknown_test_step": "a test names no step, or one that cannot be stood in for",
@@ -86,6 +93,7 @@ _MEANING: Final = {
     "parallel_group_order": "members of a parallel group wait for each other",
     "prompt_missing_variable": "a required variable of a prompt is not given",
     "prompt_unknown_variable": "a variable that the prompt does not declare is given",
+    "secret_refused": "the settings do not give the secret to the tool",
     "secret_out_of_place": "a secret stands elsewhere than alone in an argument of a tool",
     "small_budget": "a limit of the run is smaller than one call may use (a warning for time)",
     "too_many_items": "a list written into a for_each is longer than 10,000 items",
@@ -99,5 +107,5 @@ _MEANING: Final = {
     "unused_var": "a constant that nothing reads (warning)",
     "without_effect": "a field that has no effect without another one (warning)",
 }
-CODES: Final[dict[str, str]] = {**_READING, **_NAMING, **_MEANING}
+CODES: Final[dict[str, str]] = {**_READING, **_NAMING, **_MEANING, **_OVERRIDING}
 """Code to one line about it, by the stage that finds it: reading the document, resolving its names, weighing its meaning."""

@@ -1,9 +1,9 @@
-"""Secrets stand only where they are resolved: in the arguments of tools."""
+"""Secrets stand only where they are resolved, in the arguments of tools; and the settings hold them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 from graphs.analysis.plan import PlannedStep
@@ -12,9 +12,9 @@ from graphs.language.source import escaped
 from graphs.language.spec import ToolNode
 from nodes.base import CallingNode
 from state.problems import Problem
+from state.services import SECRET
 from state.values import Json
 
-_SECRET: Final = re.compile(r"secret://[\w.-]+")
 _PROSE: Final = frozenset({"description", "metadata", "tags"})
 _PASSED: Final[Any] = {
     **dict.fromkeys(("nodes", "args", *_PROSE), True),
@@ -22,11 +22,13 @@ _PASSED: Final[Any] = {
     "fallback": {"__all__": {"args": True}},
 }
 """What is not looked at as a field of the step."""
+_SHOWN: Final = 12
+_GIVEN: Final = "tools: of the secret, in the settings, says which tools it is given to"
 _HINT: Final = "write it as an argument of a tool, alone in its text: token: secret://name"
 
 
 def secrets(subject: Subject) -> Iterator[Problem]:
-    """``secret_out_of_place``, and ``not_supported`` where it stands right: nothing resolves a secret yet."""
+    """``secret_out_of_place``, and ``unknown_secret`` or ``secret_refused`` where it stands right and the tool would not get it."""
     for scope, workflow in subject.roots():
         spec = workflow.spec
         for field in ("input", "vars", "agents", "output"):
@@ -34,22 +36,30 @@ def secrets(subject: Subject) -> Iterator[Problem]:
     for step in subject.plan.steps.values():
         own = step.step.model_dump(by_alias=True, exclude=_PASSED, exclude_defaults=True)
         yield from _found(subject, step.document, own, step.pointer)
-        for place, args in _passed(step):
+        for place, tool, args in _passed(step):
             for pointer, text in _texts(args, place):
-                if not _SECRET.fullmatch(text):
+                if (reference := SECRET.fullmatch(text)) is None:
                     yield _refused(subject, step.document, step.pointer + pointer, "is only a part of this text")
-                else:
-                    yield _unresolved(subject, step.document, step.pointer + pointer)
+                elif refusal := subject.services.secrets.problem(reference[1]):
+                    yield subject.at(step, "unknown_secret", refusal, pointer, _named(subject))
+                elif refusal := subject.services.secrets.problem(reference[1], tool=tool):
+                    yield subject.at(step, "secret_refused", refusal, pointer, _GIVEN)
 
 
-def _passed(step: PlannedStep) -> Iterator[tuple[str, Json]]:
-    """The arguments of the tools that a step may call, by their places."""
+def _passed(step: PlannedStep) -> Iterator[tuple[str, str, Json]]:
+    """The arguments of the tools that a step may call, by their places, with the tool that each is for."""
     node = step.step
+    own = node.args if isinstance(node, ToolNode) else {}
     if isinstance(node, ToolNode):
-        yield "/args", node.args
+        yield "/args", node.tool, own
     if isinstance(node, CallingNode):
-        yield "/undo/args", node.undo.args if node.undo is not None else None
-        yield from ((f"/fallback/{index}/args", fallback.args) for index, fallback in enumerate(node.fallback))
+        if node.undo is not None:
+            yield "/undo/args", node.undo.tool, node.undo.args
+        for index, fallback in enumerate(node.fallback):
+            if fallback.args is not None:
+                yield f"/fallback/{index}/args", fallback.tool or "", fallback.args
+            elif fallback.tool is not None:
+                yield "/args", fallback.tool, own
 
 
 def _plain(value: Json) -> Json:
@@ -72,9 +82,9 @@ def _refused(subject: Subject, document: int, pointer: str, why: str) -> Problem
     return subject.problem(document, "secret_out_of_place", f"A secret {why}", pointer, _HINT)
 
 
-def _unresolved(subject: Subject, document: int, pointer: str) -> Problem:
-    hint = "a later version takes it from the settings; until then let the tool itself know its secret"
-    return subject.problem(document, "not_supported", "secret:// in an argument is not supported yet", pointer, hint)
+def _named(subject: Subject) -> str:
+    known = [*islice(subject.services.secrets.names(), _SHOWN)]
+    return f"the settings name {', '.join(known)}" if known else "name it under [secrets] in cogwork.toml"
 
 
 def _texts(value: Json, pointer: str) -> Iterator[tuple[str, str]]:

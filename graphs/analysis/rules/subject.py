@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
 
 from graphs.analysis.plan import Plan, PlannedStep, Scope
 from graphs.language.load import Workflow
 from state.problems import Problem, Severity
 from state.services import Services
+
+MOST_COMPARED: Final = 100_000
+"""How many names are compared in one check to find those that were meant; then names are no longer sought."""
+_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +24,8 @@ class Subject:
 
     plan: Plan
     services: Services
+    compared: list[int] = field(default_factory=list, compare=False, repr=False)
+    """How many names each search for a nearby one has compared."""
 
     def problem(
         self, document: int, code: str, message: str, pointer: str, hint: str = "", severity: Severity = "error"
@@ -29,6 +38,14 @@ class Subject:
     ) -> Problem:
         """A problem at a field of a step."""
         return self.problem(step.document, code, message, step.pointer + field, hint, severity)
+
+    def nearest(self, name: str, known: Iterable[str], words: str) -> str:
+        """The hint for a name that is not among the known ones: which was meant, else some of them behind ``words``."""
+        seeking = sum(self.compared) < MOST_COMPARED
+        listed = list(known if seeking else islice(known, _SHOWN))
+        close = difflib.get_close_matches(name, listed, 1) if seeking else []
+        self.compared.append(len(listed) if seeking else 0)
+        return f"did you mean {close[0]!r}?" if close else f"{words} {', '.join(listed[:_SHOWN]) or 'none'}"
 
     def roots(self) -> Iterator[tuple[Scope, Workflow]]:
         """The scope of every document: the workflow itself and what it uses."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
@@ -32,11 +31,11 @@ def talking(subject: Subject) -> Iterator[Problem]:
 def _agent(subject: Subject, document: int, place: str, agent: Agent, agents: Mapping[str, Agent]) -> Iterator[Problem]:
     for index, name in enumerate(agent.tools):
         if (found := _unknown(subject, name)) is not None:
-            yield subject.problem(document, "unknown_tool", found[0], f"{place}/tools/{index}", found[1])
+            yield subject.problem(document, found[0], found[1], f"{place}/tools/{index}", found[2])
     for index, handoff in enumerate(agent.handoffs):
         if handoff.to not in agents:
             message = f"There is no agent {handoff.to!r} to hand over to"
-            hint = _nearest(handoff.to, agents, "agents: has")
+            hint = subject.nearest(handoff.to, agents, "agents: has")
             yield subject.problem(document, "unknown_agent", message, f"{place}/handoffs/{index}/to", hint)
     for pattern in _idle_policies(subject, agent.approve, agent.tools):
         message = f"The policy for {pattern!r} fits none of the agent's tools"
@@ -68,7 +67,7 @@ def _step(subject: Subject, step: PlannedStep, node: LlmNode) -> Iterator[Proble
     agents = subject.plan.scopes[step.scope].agents
     for index, name in enumerate(node.tools):
         if (found := _unknown(subject, name)) is not None:
-            yield subject.at(step, "unknown_tool", found[0], f"/tools/{index}", found[1])
+            yield subject.at(step, found[0], found[1], f"/tools/{index}", found[2])
     if not converses(node, agents):
         yield from _idle(subject, step, node)
         return
@@ -90,7 +89,7 @@ def _policies(subject: Subject, step: PlannedStep, node: LlmNode, named: list[st
         yield subject.at(step, "without_effect", message, f"/approve/{escaped(pattern)}", "name one of them", "warning")
     for index, name in enumerate(node.stop_after):
         if name not in offers:
-            hint = _nearest(name, offers, "its tools are")
+            hint = subject.nearest(name, offers, "its tools are")
             message = f"{name!r} is none of the tools of this step, so its call cannot end it"
             yield subject.at(step, "unknown_tool", message, f"/stop_after/{index}", hint)
 
@@ -112,22 +111,14 @@ def _idle_policies(subject: Subject, policies: Iterable[str], named: Iterable[st
             yield pattern
 
 
-def _unknown(subject: Subject, name: str) -> tuple[str, str] | None:
-    """What is wrong with a name or pattern in a list of tools, and a hint; None where it means some."""
+def _unknown(subject: Subject, name: str) -> tuple[str, str, str] | None:
+    """The code, sentence and hint of what is wrong with a name or pattern in a list of tools; None where it means some."""
     tools = subject.services.tools
-    if is_pattern(name):
-        fits = any(fnmatchcase(each, name) for each in tools.names())
-        return (
-            None if fits else (f"No tool fits {name!r}", f"there are {', '.join(list(tools.names())[:12]) or 'none'}")
-        )
-    if tools.find(name) is not None:
+    fits = any(True for _ in tools.matching(name)) if is_pattern(name) else tools.find(name) is not None
+    if fits:
         return None
-    if (known := tools.problem(name)) is not None:
-        return known, ""
-    return f"There is no tool {name!r}", _nearest(name, tools.names(), "the settings allow")
-
-
-def _nearest(name: str, known: Iterable[str], words: str) -> str:
-    listed = list(known)
-    close = difflib.get_close_matches(name, listed, 1)
-    return f"did you mean {close[0]!r}?" if close else f"{words} {', '.join(listed[:12]) or 'none'}"
+    if (why := tools.problem(name)) is not None:
+        return "tool_server_unreachable", why, "see that the server runs and that the settings are right: cogwork mcp"
+    if is_pattern(name):
+        return "unknown_tool", f"No tool fits {name!r}", f"there are {', '.join(list(tools.names())[:12]) or 'none'}"
+    return "unknown_tool", f"There is no tool {name!r}", subject.nearest(name, tools.names(), "the settings allow")

@@ -41,9 +41,14 @@ class Talk(Holding):
         return self.member.planned.step
 
     def evaluated(self) -> Json:
-        """What is asked: ``{system, user}``."""
-        told = self.asking.rendered(self.scheduler.call(self.member, None))
-        return {"system": told.system, "user": told.user}
+        """What is asked: ``{system, user}``, and ``prompt``, what is to be told of the prompt file."""
+        call, node = self.scheduler.call(self.member, None), self.asking
+        told, more = node.question(call, "").filled(call, node.room(call, node.model or "", node.output))
+        about: Record = {"name": told.name, "version": told.version} if told.name else {}
+        if told.shortened:
+            about["shortened"] = [each.to_dict() for each in told.shortened]
+        system = "\n\n".join(text for text in (told.system, more) if text)
+        return {"system": system, "user": told.user, "prompt": about}
 
     def open_first(self) -> None:
         """The first turn."""
@@ -225,12 +230,14 @@ class Talk(Holding):
         if talk.past:
             more["agents"] = [*talk.past, talk.agent]
         self.held()
-        outcome = Outcome(value=value, messages=tuple(self._exchange(value)))
+        outcome = Outcome(
+            value=value, messages=tuple(self._exchange(value)), prompt=self.member.given.get("prompt") or {}
+        )
         settle_outcome(self.scheduler, self.batch, self.member, outcome, **more)
 
     def _exchange(self, value: Json) -> Iterator[Any]:
         """What joins the thread's messages, where the step wants that."""
-        if self.asking.history:
+        if self.asking.question(self.scheduler.call(self.member, None), "").joins:
             from langchain_core.messages import AIMessage, HumanMessage
 
             yield HumanMessage(self.member.given["user"])
