@@ -50,7 +50,8 @@ def hush(error: Fault | Asked, secrets: Secrets) -> None:
     error.message = secrets.redact(error.message, cut=True)
     error.args = (error.message,)
     if isinstance(error, Asked):
-        error.id, error.form, error.kept = secrets.redact([error.id, error.form, error.kept])
+        told = [error.id, error.form, error.kept, error.show]
+        error.id, error.form, error.kept, error.show = secrets.redact(told)
         return
     error.details = secrets.redact(error.details, cut=True)
     if isinstance(error, InDoubt):

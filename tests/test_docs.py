@@ -26,7 +26,6 @@ import cogwork
 from cogwork.settings import Settings
 from graphs.analysis.check import CODES
 from graphs.analysis.names import METADATA
-from graphs.analysis.rules.support import UNSUPPORTED
 from graphs.language.load import load
 from graphs.language.schema import language_schema
 from graphs.language.yaml import read_yaml
@@ -319,11 +318,6 @@ def limits_table() -> str:
     return table(["bound", "value"], [[name, f"{value:,}"] for name, value in rows.items()])
 
 
-def unsupported_table() -> str:
-    rows = [[f"`{pattern.lstrip('/').replace('/', '.')}`", purpose] for pattern, purpose in UNSUPPORTED.items()]
-    return table(["field", "what it would be for"], rows)
-
-
 def codes_table() -> str:
     """Code and meaning out of the code, and how to mend it as the page says."""
     mends = {row[0]: row[2] for row in tables(DOCS / "language.md", "code", "meaning", "mend")}
@@ -348,7 +342,6 @@ def settings_table() -> str:
 GENERATED: Mapping[str, tuple[str, Callable[[], str]]] = {
     "functions": ("expressions.md", functions_table),
     "limits": ("expressions.md", limits_table),
-    "unsupported": ("language.md", unsupported_table),
     "codes": ("language.md", codes_table),
     "settings": ("operations.md", settings_table),
 }

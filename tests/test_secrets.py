@@ -219,7 +219,7 @@ async def test_what_a_call_asks_a_person_holds_no_secret(tmp_path: Path) -> None
         if "q" in context.answers:
             return [token, context.answers["q"]]
         form = {"type": "object", "properties": {"ok": {"type": "boolean", "description": f"send {token}"}}}
-        raise Asked("q", f"Send {token}?", form, kept={"token": token})
+        raise Asked("q", f"Send {token}?", form, kept={"token": token}, show={"header": f"Bearer {token}"})
 
     graph = cogwork.compile(
         f"{HEAD}nodes:\n  a: {{type: tool, tool: asks, args: {{token: secret://github}}}}\n",
@@ -231,6 +231,7 @@ async def test_what_a_call_asks_a_person_holds_no_secret(tmp_path: Path) -> None
     asked = state["__interrupt__"][0].value
     assert asked["ask"] == "Send secret://github?"
     assert asked["form"]["properties"]["ok"]["description"] == "send secret://github"
+    assert asked["show"] == {"header": "Bearer secret://github", "tool": "asks"}
     state = await graph.ainvoke(Command(resume={"ok": True}), THREAD)
     kept = {"token": "secret://github"}
     assert state["results"]["a"] == ["secret://github", {"answer": {"ok": True}, "kept": kept}]

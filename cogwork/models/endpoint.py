@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from cogwork.breaker import Breaker
-from cogwork.models.gate import Gate, Rate, Turns
+from cogwork.models.gate import Gate, gate
 from cogwork.models.provider import Provider
 from nodes.model_faults import fault_of
 from state.errors import Fault
@@ -125,12 +125,11 @@ class Call:
 
 def endpoint(name: str, provider: Provider, breaker: Breaker) -> Endpoint:
     """The endpoint with the limits that its provider's settings give."""
-    at_once, requests, tokens = provider.max_concurrency, provider.requests_per_minute, provider.tokens_per_minute
-    gate = Gate(
-        told=f"The endpoint {name!r}",
-        at_once=Turns(at_once) if at_once is not None else None,
-        requests=Rate(requests) if requests is not None else None,
-        tokens=Rate(tokens, exact=False) if tokens is not None else None,
+    limits = gate(
+        f"The endpoint {name!r}",
+        at_once=provider.max_concurrency,
+        requests=provider.requests_per_minute,
+        tokens=provider.tokens_per_minute,
         max_wait=provider.max_wait_s,
     )
-    return Endpoint(name=name, provider=provider, gate=gate, breaker=breaker)
+    return Endpoint(name=name, provider=provider, gate=limits, breaker=breaker)

@@ -9,9 +9,12 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from state.errors import Fault
+
+if TYPE_CHECKING:
+    from limits.storage import MemoryStorage
 
 MINUTE: Final = 60
 LONGEST_CLOSED: Final = 900.0
@@ -77,10 +80,14 @@ def _call(turn: asyncio.Future[None]) -> None:
 class Rate:
     """At most ``amount`` in any ``seconds``; asked by one caller at a time.
 
+    ``exact`` counts each unit by itself, which suits requests; else they are counted by the window, which suits tokens. Rates that
+    share a ``storage`` share the thread that clears it.
     What is known only afterwards, such as the tokens of an answer, is counted with ``owe``, and the next ones wait for it.
     """
 
-    def __init__(self, amount: int, seconds: int = MINUTE, *, exact: bool = True) -> None:
+    def __init__(
+        self, amount: int, seconds: int = MINUTE, *, exact: bool = True, storage: MemoryStorage | None = None
+    ) -> None:
         from limits import RateLimitItemPerSecond
         from limits.storage import MemoryStorage
         from limits.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
@@ -88,7 +95,9 @@ class Rate:
         self.amount, self.seconds, self.exact = amount, seconds, exact
         self.owed = 0
         self._item = RateLimitItemPerSecond(amount, seconds)
-        self._limiter = (MovingWindowRateLimiter if exact else SlidingWindowCounterRateLimiter)(MemoryStorage())
+        strategy = MovingWindowRateLimiter if exact else SlidingWindowCounterRateLimiter
+        self._limiter = strategy(storage or MemoryStorage())
+        self._what = "requests" if exact else "tokens"
 
     def wait(self, cost: int) -> float:
         """The seconds to wait before asking again, at least; 0 where ``cost`` may be taken now.
@@ -96,9 +105,9 @@ class Rate:
         More than there can ever be counts as all there is.
         """
         wanted = self._wanted(cost)
-        if self._limiter.test(self._item, cost=wanted):
+        if self._limiter.test(self._item, self._what, cost=wanted):
             return 0.0
-        state = self._limiter.get_window_stats(self._item)
+        state = self._limiter.get_window_stats(self._item, self._what)
         if self.exact and wanted == 1:
             return max(state.reset_time - time.time(), LEAST_WAIT)
         return max((wanted - state.remaining) * self.seconds / self.amount, LEAST_WAIT)
@@ -118,7 +127,7 @@ class Rate:
         return min(cost + self.owed, self.amount)
 
     def _count(self, cost: int) -> None:
-        if not self._limiter.hit(self._item, cost=cost):
+        if not self._limiter.hit(self._item, self._what, cost=cost):
             self.owed += cost
 
 
@@ -219,3 +228,19 @@ class Gate:
             await asyncio.sleep(seconds)
         finally:
             self.waiting -= 1
+
+
+def gate(told: str, *, at_once: int | None, requests: int | None, tokens: int | None, max_wait: float) -> Gate:
+    """The gate with these limits, of calls at once and by the minute; None sets none."""
+    storage = None
+    if requests is not None or tokens is not None:
+        from limits.storage import MemoryStorage
+
+        storage = MemoryStorage()
+    return Gate(
+        told=told,
+        at_once=Turns(at_once) if at_once is not None else None,
+        requests=Rate(requests, storage=storage) if requests is not None else None,
+        tokens=Rate(tokens, exact=False, storage=storage) if tokens is not None else None,
+        max_wait=max_wait,
+    )

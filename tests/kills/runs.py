@@ -136,7 +136,7 @@ def features(store: str, folder: Path, url: str = "") -> frozenset[str]:
     found = {
         name
         for name, probe in PROBES.items()
-        if not any(p.code == "not_supported" for p in given.check({"cogwork": "v1", "name": "probe", **probe}))
+        if not any(p.severity == "error" for p in given.check({"cogwork": "v1", "name": "probe", **probe}))
     }
     if hasattr(WorkflowGraph, "acancel"):
         found.add("cancel")

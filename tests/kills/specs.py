@@ -29,7 +29,7 @@ PROBES: dict[str, dict[str, Any]] = {
     "cancel_rest": {"nodes": {"a": _ONE, "b": _ONE, "c": _RACE}},
     "agent": {"nodes": {"a": {"type": "llm", "model": "planned", "prompt": "Plan: []", "tools": ["kills.look"]}}},
 }
-"""A workflow for each feature that a version may not have: left out where ``check`` refuses it as ``not_supported``."""
+"""A workflow for each feature that an earlier version may not have: left out where ``check`` refuses it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

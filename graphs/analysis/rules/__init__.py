@@ -12,6 +12,7 @@ from graphs.analysis.rules.clashes import clashes
 from graphs.analysis.rules.effects import effects
 from graphs.analysis.rules.facts import Facts
 from graphs.analysis.rules.guards import guards
+from graphs.analysis.rules.idle import idle_limits
 from graphs.analysis.rules.joins import joins
 from graphs.analysis.rules.literal import literal
 from graphs.analysis.rules.loops import lists, loops
@@ -21,7 +22,6 @@ from graphs.analysis.rules.reach import reach
 from graphs.analysis.rules.schemas import schemas
 from graphs.analysis.rules.secrets import secrets
 from graphs.analysis.rules.spec_tests import spec_tests
-from graphs.analysis.rules.support import support
 from graphs.analysis.rules.talking import talking
 from graphs.analysis.rules.undoing import undoing
 from graphs.analysis.rules.usage import usage
@@ -36,7 +36,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
     clashes,
     groups.members,
     secrets,
-    support,
+    idle_limits,
     usage,
     literal,
     spec_tests,

@@ -90,7 +90,6 @@ _MEANING: Final = {
     "maybe_skipped": "a reference to a step that may be skipped, where nothing takes care of that",
     "maybe_unfinished": "a reference to a step that may still be at work",
     "missing_argument": "a required argument is not given",
-    "not_supported": "a field that this version does not act upon",
     "not_undone": "a write that nothing takes back stands before a step that may fail (warning)",
     "parallel_group_order": "members of a parallel group wait for each other",
     "prompt_missing_variable": "a required variable of a prompt is not given",
