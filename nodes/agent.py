@@ -1,6 +1,7 @@
-"""The parts of an llm node that works with tools: a turn of its model, the question whether a call may be made, the call.
+"""The parts of an llm node that works with tools: a turn of its model, and a call that it wants.
 
-The plan sets them into a loop of their own, so that each turn and each call is a step of the graph:
+The plan sets them into a loop of their own, so that each turn and each call is a step of the graph; between the two stands,
+where its policy says so, the question whether the call may be made (``nodes/approving.py``):
 
 ```text
 turn ──▶ calls, each: approve (where its policy says ask) ──▶ call
@@ -16,10 +17,10 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from nodes.approving import decided
 from nodes.base import CallingNode, Outcome, Slot, StepCall
 from nodes.calls import check_args, perform
 from nodes.conversation import Conversation, function_names, offered
-from nodes.human import HumanNode
 from nodes.llm import LlmNode
 from nodes.profile import Handoff, Profile, approval, profile
 from nodes.telling import History, Question, Told
@@ -37,7 +38,6 @@ MOST_TOOLS: Final = 32
 """With more tools than this, a model is offered those that suit its task, and a search for the others."""
 _SUITING: Final = 12
 _ENOUGH: Final = "No more tools can be called. Answer now, with what you have."
-DECISIONS: Final = ("approve", "edit", "reject", "respond")
 
 
 class AgentTurn(LlmNode):
@@ -106,65 +106,6 @@ class AgentTurn(LlmNode):
         history = History() if self.history is True else self.history or None
         prompt = RenderedPrompt(system=talk.system, user=talk.told)
         return await Question(prompt=prompt, instructions=who.instructions, history=history).told(call, room)
-
-
-class ApproveCall(HumanNode):
-    """Ask a person whether a tool call that the model wants may be made, in the form that LangGraph's interfaces know."""
-
-    ask: str = ""
-
-    def slots(self) -> Iterator[Slot]:
-        """The call."""
-        yield Slot(pointer="/item", source="{{ item }}")
-
-    def question(self, call: StepCall) -> dict[str, Json]:
-        """What the person is shown: the tool, its arguments, and what may be decided."""
-        item = call.value("/item")
-        tool = call.services.tools.find(item["tool"])
-        action = {"name": item["tool"], "args": item["args"], "description": tool.description if tool else ""}
-        return {
-            "kind": "approval",
-            "at": call.path,
-            "ask": f"The model wants to call {item['tool']}. May it?",
-            "form": self.form,
-            "show": {"tool": item["tool"], "args": item["args"]},
-            "action_requests": [action],
-            "review_configs": [{"action_name": item["tool"], "allowed_decisions": list(DECISIONS)}],
-        }
-
-
-def decision_form() -> Schema:
-    """What a person may say of a tool call: one decision, in our form or in that of LangGraph's interfaces."""
-    action = {
-        "type": "object",
-        "properties": {"name": {"type": "string"}, "args": {"type": "object"}},
-        "required": ["args"],
-    }
-    decided = {
-        "type": "object",
-        "properties": {
-            "type": {"enum": list(DECISIONS)},
-            "message": {"type": "string"},
-            "args": {"type": "object"},
-            "edited_action": action,
-        },
-        "required": ["type"],
-    }
-    return {
-        "type": "object",
-        "properties": {
-            "decision": {
-                "enum": list(DECISIONS),
-                "description": "approve: call it; edit: call it with args; reject: do not, and say why in message; "
-                "respond: do not, message is the result.",
-            },
-            "message": {"type": "string", "description": "What the model is told, with reject or respond."},
-            "args": {"type": "object", "description": "The arguments to call it with, with edit."},
-        },
-        "patternProperties": {"^decisions$": {"type": "array", "items": decided, "minItems": 1, "maxItems": 1}},
-        "anyOf": [{"required": ["decision"]}, {"required": ["decisions"]}],
-        "additionalProperties": False,
-    }
 
 
 class AgentCall(CallingNode):
@@ -238,26 +179,6 @@ class AgentCall(CallingNode):
             do=lambda context: perform(tool, args, context, max_bytes=limit, secrets=secrets),
         )
         return Outcome(value=value)
-
-
-def decided(answer: Json) -> dict[str, Json]:
-    """A person's decision, whichever of the two forms it came in: ``{type, message?, args?}``.
-
-    Raises:
-        Fault: ``refused``; nobody has decided.
-    """
-    if not isinstance(answer, dict):
-        raise Fault("refused", "Nobody has allowed the call", origin="tool")
-    if (several := answer.get("decisions")) is not None:
-        one = dict(several[0])
-        edited = one.pop("edited_action", None)
-        answer = {**one, **({"args": edited["args"]} if edited else {})}
-    else:
-        answer = {**answer, "type": answer.get("decision")}
-    verdict: dict[str, Json] = answer
-    if verdict["type"] == "edit" and not isinstance(verdict.get("args"), dict):
-        raise Fault("refused", "The call was to be edited, and no arguments were given", origin="tool")
-    return verdict
 
 
 def _callable(name: str, who: Profile, services: Services) -> bool:

@@ -9,7 +9,8 @@ from graphs.analysis.names import Names
 from graphs.analysis.plan import PlannedStep, Scope
 from graphs.language.source import escaped
 from graphs.language.spec import Agent, ForEach, Step
-from nodes.agent import AgentCall, AgentTurn, ApproveCall, decision_form
+from nodes.agent import AgentCall, AgentTurn
+from nodes.approving import ApproveCall, decision_form
 from nodes.base import Slot
 from nodes.llm import LlmNode
 from nodes.profile import converses
