@@ -250,7 +250,7 @@ def _id(interrupt: Any) -> str:
 
 
 def _apart(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-    """The work as a task that LangGraph does not take for a part of the node that makes the call: its stream is its own."""
+    """The work as a task of its own, to which nothing of the config of the node that makes the call is handed down."""
     context: Context = copy_context()
     context.run(var_child_runnable_config.set, None)
     return asyncio.create_task(work, context=context)
