@@ -130,6 +130,8 @@ def test_files_modules_and_single_functions_are_named_each_in_its_way(folder: Pa
     assert named("my_tools.py") == ["sums.add", "shout"]
     assert named("my_tools.py:whisper") == ["whisper"]
     assert named(package) == ["two"]
+    (folder / "uses.py").write_text(f"from {package} import two\n", encoding="utf-8")
+    assert "holds no function" in refused("uses.py")
     assert named(f"{package}.inner:three", f"{package}.inner") == ["three", "two"]
     assert named("my_tools.py:shout", "my_tools.py", "my_tools.py:whisper") == ["shout", "sums.add", "whisper"]
 

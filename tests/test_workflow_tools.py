@@ -227,6 +227,9 @@ async def test_each_call_is_a_run_of_its_own_on_a_thread_of_its_own_kept_by_the_
     runs = [run_of(saver, thread) for thread in children(saver)]
     assert [run["status"] for run in runs] == ["completed", "completed"]
     assert len({run["id"] for run in runs} | {state["run"]["id"]}) == 3
+    about = [saver.get_tuple({"configurable": {"thread_id": thread}}).metadata for thread in children(saver)]
+    assert {each["cogwork_parent"] for each in about} == {f"{state['run']['id']}:{step}" for step in ("x", "y")}
+    assert not any("langgraph_node" in each for each in about), "nothing of the caller's config reaches the run"
 
 
 async def test_the_parent_hands_down_its_context_and_hears_how_far_the_child_has_come(shop: Shop, saver: Any) -> None:
@@ -481,6 +484,17 @@ async def test_when_another_step_fails_the_run_within_is_cancelled_and_taken_bac
         await graph.ainvoke({}, THREAD)
     assert run_of(saver, children(saver)[0])["status"] == "cancelled"
     assert shop.log == ["a", "b begins", "a taken back", "cancelled"]
+
+
+async def test_at_the_time_limit_of_the_calling_run_the_run_within_rests_too(shop: Shop, saver: Any) -> None:
+    waiting(shop, "watch")
+    graph = shop.graph({"x": call("workflow.slow")}, saver, limits={"timeout": 0.4})
+    state = await graph.ainvoke({}, THREAD)
+    assert state["__interrupt__"][0].value["limit"] == "timeout"
+    assert run_of(saver, children(saver)[0])["status"] == "paused"
+    shop.door.set()
+    state = await graph.ainvoke(Command(resume={"timeout": 600}), THREAD)
+    assert (state["output"], shop.log.count("a"), "a taken back" in shop.log) == ("c", 1, False)
 
 
 async def test_a_step_that_takes_too_long_cancels_its_run_and_leaves_nothing_at_work(shop: Shop, saver: Any) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Mapping
-from contextvars import Context, copy_context
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import var_child_runnable_config
 
 from graphs.calls import ENDED
 from graphs.graph import DEPTH, WorkflowGraph
@@ -30,7 +28,6 @@ ATTEMPT: Final = "cogwork_attempt"
 PARENT: Final = "cogwork_parent"
 """The metadata that tells which run, and which step of it, made the call."""
 _USED: Final = ("input_tokens", "output_tokens", "total_tokens", "cost_usd")
-_T = TypeVar("_T")
 
 
 class Built(Protocol):
@@ -136,7 +133,7 @@ class ChildRun:
         Raises:
             Fault: the run cannot be begun or gone on with.
         """
-        running = _apart(self._stretch(graph, input))
+        running = asyncio.create_task(self._stretch(graph, input))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -167,7 +164,7 @@ class ChildRun:
 
     async def _stopped(self, graph: WorkflowGraph, running: asyncio.Task[Event]) -> None:
         """Let the run rest or end, as the run that it is within does; nothing of it goes on when this returns."""
-        stopping = _apart(self._stop(graph, running))
+        stopping = asyncio.create_task(self._stop(graph, running))
         try:
             await asyncio.shield(stopping)
         finally:
@@ -247,10 +244,3 @@ def used(values: Mapping[str, Any]) -> dict[str, Json]:
 
 def _id(interrupt: Any) -> str:
     return f"{interrupt.value.get('at')}#{interrupt.id}"
-
-
-def _apart(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-    """The work as a task that LangGraph does not take for a part of the node that makes the call: its stream is its own."""
-    context: Context = copy_context()
-    context.run(var_child_runnable_config.set, None)
-    return asyncio.create_task(work, context=context)

@@ -84,11 +84,7 @@ def _from_file(entry: str, path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     _within_reach(path.resolve().parent)
     sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    spec.loader.exec_module(module)
     return module
 
 
