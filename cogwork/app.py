@@ -29,6 +29,7 @@ from prompts.library import SHIPPED, PromptLibrary
 from state.errors import SpecError
 from state.problems import Problem
 from state.services import ResultLimits, Services, Tool
+from state.values import Json
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -124,6 +125,19 @@ class App:
         """Close the connections to other people's servers, and end those that were started."""
         if (servers := self.__dict__.get("mcp")) is not None:
             servers.close()
+
+    def health(self) -> dict[str, Json]:
+        """How the services that were called stand, without secrets: ``breakers`` (each with its state, what it has refused and
+        the last fault), ``models`` (the endpoints, with their limits) and ``mcp`` (the servers)."""
+        servers = self.__dict__.get("mcp")
+        told: dict[str, Json] = self.secrets.redact(
+            {
+                "breakers": self.breakers.health(),
+                "models": self.models.health(),
+                "mcp": servers.health() if servers is not None else [],
+            }
+        )
+        return told
 
     @cached_property
     def models(self) -> ChatModels:

@@ -1,0 +1,93 @@
+"""Agents whose model and whose tools are other people's servers, in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cogwork.app import App
+from cogwork.settings import Settings
+from cogwork.tools.mcp.config import McpServer
+from tests.mcp_stage import opened
+from tests.peers import needs
+from tests.peers.models import KEY, Mock, aimock, answering, saying
+from tests.peers.servers import filesystem
+
+pytestmark = [needs("llmock"), needs("mcp-server-filesystem"), pytest.mark.req("X6", "X8")]
+READ = "files_read_text_file"
+SPEC = """
+cogwork: v1
+name: reader
+nodes:
+  read: {type: llm, model: "peer:tiny", prompt: "Read KIND.", tools: ["files.read_text_file"]}
+output: "{{ read }}"
+"""
+
+
+def calling(*files: Path) -> dict[str, Any]:
+    return {"toolCalls": [{"name": READ, "arguments": {"path": str(file)}} for file in files]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("read")
+    (made / "a.txt").write_text("twelve apples")
+    (made / "b.txt").write_text("seven pears")
+    return made
+
+
+@pytest.fixture(scope="module")
+def mock(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Mock]:
+    a, b = folder / "a.txt", folder / "b.txt"
+    done = saying("", "Nineteen pieces of fruit.", usage={"prompt_tokens": 40, "completion_tokens": 10})["response"]
+    fixtures = [
+        answering("both", done, hasToolResult=True),
+        answering("both", calling(a, b), hasToolResult=False),
+    ]
+    for told, first, second in (("a then b", a, b), ("b then a", b, a)):
+        fixtures += [
+            answering(told, calling(first), turnIndex=0),
+            answering(told, calling(second), turnIndex=1),
+            answering(told, done, turnIndex=2),
+        ]
+    with aimock(tmp_path_factory.mktemp("aimock"), *fixtures) as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    ("told", "turns"),
+    [
+        ("both", [["twelve apples", "seven pears"]]),
+        ("a then b", [["twelve apples"], ["seven pears"]]),
+        ("b then a", [["seven pears"], ["twelve apples"]]),
+    ],
+)
+async def test_a_model_of_others_calls_tools_of_others_in_the_order_that_it_chooses(
+    mock: Mock, folder: Path, kind: str, told: str, turns: list[list[str]]
+) -> None:
+    cogwork = App(
+        settings=Settings(
+            providers={"peer": getattr(mock, kind)()},
+            mcp_servers={"files": McpServer(**filesystem(folder, effects={"read_*": "read"}))},
+        )
+    )
+    with opened(cogwork):
+        graph = cogwork.compile(SPEC.replace("KIND", told))
+        state = await graph.ainvoke({}, {"configurable": {"thread_id": f"{kind} {told}"}})
+        health = cogwork.health()
+
+    assert state["output"] == "Nineteen pieces of fruit."
+    made = [path for path in sorted(state["results"]) if path.endswith(".call")]
+    seen = [
+        [state["results"][path]["content"] for path in made if path.startswith(f"read[{turn}].")]
+        for turn in range(len(turns))
+    ]
+    assert seen == turns
+    assert all(READ in str(each["body"]["tools"]) for each in mock.requests(told))
+    assert {each["service"]: each["state"] for each in health["breakers"]}["mcp:files"] == "closed"
+    assert len(health["breakers"]) == 2 and len(health["models"]) == len(health["mcp"]) == 1
+    assert KEY.get_secret_value() not in str(health)
