@@ -20,7 +20,7 @@ ROWS: Final[dict[str, tuple[State, str]]] = {
     "D6": ("done", ""),
     "X1": (
         "partly",
-        "parameters, context, overrides, handed-in tool results, streaming and dry run work; priority and debug per execution are missing",
+        "parameters, context, overrides, given tool results, streaming and dry run work; priority and debug are missing",
     ),
     "X2": (
         "not yet",
