@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from graphs.language.builder import Builder, block, workflow
+from graphs.language.builder import Builder, LlmFields, ToolFields, block, workflow
 from graphs.language.dump import to_yaml
 from graphs.language.load import load
 from graphs.language.spec import Agent, Fallback, Limits
 from nodes.base import AtLeast, Then, Undo
 from nodes.condition import Case
+from nodes.llm import LlmNode
+from nodes.tool import ToolNode
 from state.errors import SpecError
 
 WRITTEN = """
@@ -169,3 +173,39 @@ finally: {nodes: {clean: {type: tool, tool: fs.clean}}}
 """
     assert spec == load(written).spec
     assert load(to_yaml(spec)).spec == spec
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "positional"),
+    [
+        (LlmNode, LlmFields, {"type", "prompt", "with_"}),
+        (ToolNode, ToolFields, {"type", "tool", "args", "output"}),
+    ],
+)
+def test_whatever_a_node_may_have_can_be_said_in_python(kind: Any, fields: Any, positional: set[str]) -> None:
+    assert set(kind.model_fields) == positional | set(fields.__annotations__)
+
+
+def test_an_agent_built_in_python_is_the_written_one() -> None:
+    spec = (
+        workflow("talks")
+        .llm(
+            "ask",
+            "Find out what it is.",
+            tools=["text.*"],
+            approve={"text.write": "ask"},
+            budget={"max_turns": 3},
+            stop_after=["text.write"],
+            handoffs=False,
+            top_p=0.5,
+            seed=7,
+        )
+        .spec()
+    )
+    assert (
+        spec
+        == load(
+            "name: talks\nnodes: {ask: {type: llm, prompt: Find out what it is., tools: [text.*], approve: {text.write: ask},"
+            " budget: {max_turns: 3}, stop_after: [text.write], handoffs: false, top_p: 0.5, seed: 7}}\n"
+        ).spec
+    )

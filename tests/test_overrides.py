@@ -71,7 +71,7 @@ def test_mode_limits_agents_and_fields_of_steps_can_be_overridden() -> None:
         limits={"max_tokens": 100, "timeout": "1m"},
         agents={"writer": {"model": "openai:w"}},
         nodes={
-            "draft": {"temperature": 0.5, "retry": {"max_attempts": 1}, "cache": "1h"},
+            "draft": {"temperature": 0.5, "retry": {"max_attempts": 1}, "cache": "1h", "top_p": 0.9, "seed": 7},
             "each.write": {"max_tokens": 5},
             "again.deep.look": {"model": None},
             "again": {"repeat": {"max_iterations": 1}},
@@ -83,6 +83,7 @@ def test_mode_limits_agents_and_fields_of_steps_can_be_overridden() -> None:
     assert (spec["mode"], spec["limits"]) == ("coding", {"timeout": 60, "max_steps": 50, "max_tokens": 100})
     assert at(spec, "agents", "writer") == {"model": "openai:w", "instructions": "Write."}
     assert at(spec, "nodes", "draft", "retry") == {"max_attempts": 1, "backoff": 2}
+    assert (at(spec, "nodes", "draft", "top_p"), at(spec, "nodes", "draft", "seed")) == (0.9, 7)
     assert at(spec, "nodes", "draft", "cache") == 3600
     assert at(spec, "nodes", "each", "nodes", "write", "max_tokens") == 5
     assert "model" not in at(spec, "nodes", "again", "nodes", "deep", "nodes", "look")

@@ -22,6 +22,7 @@ from graphs.language.load import Workflow, load
 from graphs.language.spec import Agent, Fallback, Limits, Mode, Retry, WorkflowSpec
 from nodes.base import AtLeast, Condition, Then, Undo
 from nodes.condition import Case, Targets
+from nodes.profile import Approval, Budget
 from state.errors import SpecError
 from state.problems import Problem
 from state.services import Effect
@@ -68,9 +69,17 @@ class LlmFields(NodeFields, total=False):
     tools: list[str]
     mode: Mode
     temperature: float
+    top_p: float
+    frequency_penalty: float
+    presence_penalty: float
+    seed: int
     max_tokens: int
     stop: list[str]
     history: bool | Raw
+    approve: Mapping[str, Approval]
+    budget: Budget | Raw
+    stop_after: list[str]
+    handoffs: bool
 
 
 class ToolFields(NodeFields, total=False):

@@ -33,6 +33,7 @@ from graphs.language.spec import (
 )
 from nodes.expression.errors import Refusal
 from nodes.expression.islands import Island, split
+from nodes.llm import SETTINGS
 from state.errors import SpecError
 from state.problems import Problem
 from state.values import Json, UnfitValue, normalise
@@ -44,7 +45,8 @@ _ANY: Final = frozenset({"description", "metadata"})
 _CALLS: Final = _ANY | {"retry", "timeout", "total_timeout", "fallback", "cache"}
 FIELDS: Final[Mapping[type[Step], frozenset[str]]] = {
     LlmNode: _CALLS
-    | {"prompt", "system", "with", "model", "agent", "mode", "temperature", "max_tokens", "stop", "tools", "history"}
+    | {"prompt", "system", "with", "model", "agent", "mode", "tools", "history"}
+    | {*SETTINGS}
     | {"approve", "budget", "stop_after", "handoffs"},
     ToolNode: _CALLS | {"args"},
     HumanNode: _ANY | {"timeout", "on_timeout"},
