@@ -62,10 +62,9 @@ class AgentTurn(LlmNode):
 
         talk: Conversation = call.names[CONVERSATION]
         who = self.profile(call.agents, talk.agent)
-        names = [] if talk.last else await self.offers(call.services, who, talk)
-        functions = function_names(names)
-        described = [_described(name, tool, who, call.services) for name, tool in functions.items()]
-        model, target = self.found(call, self.model or who.model)
+        # Looking tools up may read files or wait for a server, which is nothing for the event loop.
+        functions, described = await asyncio.to_thread(self.offers, call.services, who, talk)
+        model, target = await self.found(call, self.model or who.model)
         told = await self._told(who, talk, call, target)
         asked = [*told.messages, *talk.exchanged(), *([HumanMessage(_ENOUGH)] if talk.last else [])]
         answer = await self.answered(call, model, target, asked, who.output, described)
@@ -83,14 +82,24 @@ class AgentTurn(LlmNode):
         """Who takes a turn when it is that agent's."""
         return profile(self.model_copy(update={"model": self.first_model}), agents, name)
 
-    async def offers(self, services: Services, who: Profile, talk: Conversation) -> list[str]:
-        """The names of the tools that the model is offered: all that it may call, or those that suit, and a search."""
+    def offers(
+        self, services: Services, who: Profile, talk: Conversation
+    ) -> tuple[dict[str, str], list[dict[str, Json]]]:
+        """The tools that the model is offered, by their names as functions, and how it is told of them.
+
+        Those are all that it may call, or where there are many those that suit, and a search; none in the last turn.
+        """
+        names = [] if talk.last else self._offered(services, who, talk)
+        functions = function_names(names)
+        return functions, [_described(function, name, who, services) for function, name in functions.items()]
+
+    def _offered(self, services: Services, who: Profile, talk: Conversation) -> list[str]:
         allowed = self.allowed(services, who)
         handoffs = [f"{HANDOFF}{each.to}" for each in who.handoffs if each.when is None]
         finder = services.finder
         if len(allowed) <= MOST_TOOLS or finder is None:
             return [*allowed, *handoffs]
-        suiting = await asyncio.to_thread(finder.search, talk.told, _SUITING, allowed)
+        suiting = finder.search(talk.told, _SUITING, allowed)
         found = [name for name in talk.found(FIND) if name in allowed]
         return [*dict.fromkeys([*suiting, *found]), FIND, *handoffs]
 
@@ -102,7 +111,8 @@ class AgentTurn(LlmNode):
         """What is told before the exchanges, in the room that they leave."""
         room = self.room(call, target, who.output)
         if room.context_length is not None:
-            room = replace(room, context_length=room.context_length - talk.tokens(target))
+            said = await asyncio.to_thread(talk.tokens, target)  # a tokenizer may have to be loaded first
+            room = replace(room, context_length=room.context_length - said)
         history = History() if self.history is True else self.history or None
         prompt = RenderedPrompt(system=talk.system, user=talk.told)
         return await Question(prompt=prompt, instructions=who.instructions, history=history).told(call, room)
@@ -145,7 +155,8 @@ class AgentCall(CallingNode):
         if item["tool"].startswith(HANDOFF):
             return Outcome(value={"handoff": item["tool"].removeprefix(HANDOFF)})
         if item["tool"] == FIND:
-            return Outcome(value=await self._found(str(args.get("query", "")), item["agent"], call))
+            found = await asyncio.to_thread(self._found, str(args.get("query", "")), item["agent"], call)
+            return Outcome(value=found)
         if item["approval"] == "ask":
             verdict = decided(call.value("/decision"))
             if verdict["type"] == "respond":
@@ -156,16 +167,16 @@ class AgentCall(CallingNode):
             args = verdict["args"] if verdict["type"] == "edit" else args
         return await self._made(call, item["tool"], args)
 
-    async def _found(self, query: str, agent: str, call: StepCall) -> list[dict[str, Json]]:
+    def _found(self, query: str, agent: str, call: StepCall) -> list[dict[str, Json]]:
         """The tools that a search finds among those that the agent may call."""
         finder, tools = call.services.finder, call.services.tools
         who = self.turn.profile(call.agents, agent)
         among = self.turn.allowed(call.services, who)
-        names = await asyncio.to_thread(finder.search, query, _SUITING, among) if finder is not None else []
+        names = finder.search(query, _SUITING, among) if finder is not None else []
         return [{"name": name, "description": tool.description} for name in names if (tool := tools.find(name))]
 
     async def _made(self, call: StepCall, name: str, args: dict[str, Json]) -> Outcome:
-        tool = call.services.tools.find(name)
+        tool = await asyncio.to_thread(call.services.tools.find, name)
         if tool is None:
             told = call.services.tools.problem(name) or f"There is no tool {name!r} any more"
             raise Fault("invalid_input", told, origin="tool", stage="arguments")
@@ -221,7 +232,10 @@ def _wanted(raw: dict[str, Json], functions: Mapping[str, str], who: Profile, se
     if "error" in raw:
         return {**call, "approval": "deny", "error": raw["error"]}
     tool: Tool | None = services.tools.find(name)
-    return {**call, "approval": approval(tool, who.approve) if tool is not None else "allow"}
+    if tool is None:
+        return {**call, "approval": "allow"}
+    policy = approval(tool, who.approve)
+    return {**call, "approval": policy, **({"description": tool.description} if policy == "ask" else {})}
 
 
 def _unknown(name: str, functions: Mapping[str, str]) -> str:

@@ -26,8 +26,7 @@ class ApproveCall(HumanNode):
     def question(self, call: StepCall) -> dict[str, Json]:
         """What the person is shown: the tool, its arguments, and what may be decided."""
         item = call.value("/item")
-        tool = call.services.tools.find(item["tool"])
-        action = {"name": item["tool"], "args": item["args"], "description": tool.description if tool else ""}
+        action = {"name": item["tool"], "args": item["args"], "description": item.get("description", "")}
         return {
             "kind": "approval",
             "at": call.path,

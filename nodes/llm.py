@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -89,7 +90,7 @@ class LlmNode(CallingNode):
         """One question to the model, tokens streamed on the way; an answer that was given before is taken as it was."""
         agent = call.agents.get(self.agent) if self.agent else None
         question = self.question(call, agent.instructions if agent else "")
-        model, target = self.found(call, self.model or (agent.model if agent else None))
+        model, target = await self.found(call, self.model or (agent.model if agent else None))
         told = await question.told(call, self.room(call, target, self.output))
         answer = await self.answered(call, model, target, told.messages, self.output)
         value = answer.value if self.output is not None else answer.text
@@ -103,9 +104,11 @@ class LlmNode(CallingNode):
             truncated=answer.truncated,
         )
 
-    def found(self, call: StepCall, name: str | None) -> tuple[BaseChatModel, str]:
+    async def found(self, call: StepCall, name: str | None) -> tuple[BaseChatModel, str]:
         """The model of that name, else the mode's, with the node's settings; and what it is called."""
-        model = call.services.models.find(name, mode=self.mode or call.mode, settings=self._settings())
+        find, mode = call.services.models.find, self.mode or call.mode
+        # The first call imports a vendor's library, which takes long enough to hold up every other run of the event loop.
+        model = await asyncio.to_thread(find, name, mode=mode, settings=self._settings())
         return model, name or _name_of(model)
 
     async def answered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from cogwork.app import App
 from cogwork.settings import Settings
 from cogwork.tools.mcp.config import McpServer
+from tests import servers
 from tests.mcp_stage import opened
 from tests.peers import needs
 from tests.peers.models import KEY, Mock, aimock, answering, saying
@@ -91,3 +93,48 @@ async def test_a_model_of_others_calls_tools_of_others_in_the_order_that_it_choo
     assert {each["service"]: each["state"] for each in health["breakers"]}["mcp:files"] == "closed"
     assert len(health["breakers"]) == 2 and len(health["models"]) == len(health["mcp"]) == 1
     assert KEY.get_secret_value() not in str(health)
+
+
+SERVED = """
+from contextlib import asynccontextmanager
+
+from cogwork.app import app
+
+mine = app()
+reader = mine.compile("reader.yaml")
+
+
+@asynccontextmanager
+async def checkpoints():
+    with mine.checkpoints() as saver:
+        yield saver
+"""
+
+
+@pytest.mark.req("D6")
+@pytest.mark.skipif(servers.missing() is not None, reason=servers.missing() or "")
+async def test_under_langgraph_dev_neither_model_nor_tools_block_the_event_loop(
+    mock: Mock, folder: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "served.py").write_text(SERVED)
+    told = SPEC.replace("KIND", "a then b").replace('text_file"]', 'text_file", "workflow.*"]')
+    (source / "reader.yaml").write_text(told)
+    served = {"dependencies": ["."], "graphs": {"reader": "./served.py:reader"}}
+    (source / "langgraph.json").write_text(json.dumps({**served, "checkpointer": {"path": "./served.py:checkpoints"}}))
+    given = filesystem(folder, effects={"read_*": "read"})
+    server = servers.Server(
+        tmp_path,
+        source,
+        COGWORK_PROVIDERS=json.dumps({"peer": {"base_url": f"{mock.url}/v1"}}),
+        COGWORK_MODEL_FACTS=json.dumps({"peer:tiny": {"context_length": 8000}}),
+        COGWORK_MCP_SERVERS=json.dumps({"files": {**given, "env": {}}}),
+    ).start()
+    try:
+        async with server.client() as client:
+            thread = (await client.threads.create())["thread_id"]
+            state: Any = await client.runs.wait(thread, "reader", input={})
+    finally:
+        server.stop()
+    assert state["output"] == "Nineteen pieces of fruit."

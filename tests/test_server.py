@@ -62,7 +62,7 @@ async def streamed(
 @pytest.mark.req("D6")
 async def test_every_workflow_of_langgraph_json_is_an_assistant(client: LangGraphClient) -> None:
     found = await client.assistants.search()
-    assert {a["graph_id"] for a in found} == {"lanes", "review", "talk", "laps", "broken"}
+    assert {a["graph_id"] for a in found} == {"lanes", "review", "talk", "laps", "broken", "agent"}
 
 
 @pytest.mark.req("D6")
@@ -275,6 +275,24 @@ async def test_a_question_is_an_interrupt_with_its_form(client: LangGraphClient)
     assert [
         i["id"] for interrupts in (await client.threads.get(thread))["interrupts"].values() for i in interrupts
     ] == [question["id"]]
+
+
+@pytest.mark.req("D6", "X8")
+async def test_an_agents_call_waits_for_a_person_in_the_form_that_studio_knows(
+    client: LangGraphClient, server: Server
+) -> None:
+    thread = await thread_of(client)
+    await run(client, "agent", thread, input={})
+    for turn, value in enumerate((2, 3)):
+        [question] = (await client.threads.get_state(thread))["interrupts"]
+        [action], [review] = question["value"]["action_requests"], question["value"]["review_configs"]
+        assert (action["name"], action["args"]) == ("served.note", {"value": value})
+        assert review["allowed_decisions"] == ["approve", "edit", "reject", "respond"]
+        state = await run(client, "agent", thread, command={"resume": {"decisions": [{"type": "approve"}]}})
+        assert state["results"][f"work[{turn}].calls[{1 - turn}].call"] == value
+    assert state["output"] == "saw 3"
+    made = [line.split()[1] for line in server.ledger.read_text().splitlines() if state["run"]["id"] in line]
+    assert made == ["work[0].calls[0].call?", "work[0].calls[0].call", "work[0].calls[1].call", "work[1].calls[0].call"]
 
 
 @pytest.mark.req("D4", "D6")

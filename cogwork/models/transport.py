@@ -65,8 +65,11 @@ class LoopTransport(httpx.AsyncBaseTransport):
         loop = asyncio.get_running_loop()
         transport = self.by_loop.get(loop)
         if transport is None:
-            transport = httpx.AsyncHTTPTransport(proxy=self.provider.proxy, limits=_CONNECTIONS, trust_env=False)
-            self.by_loop[loop] = transport
+            # It imports and reads certificates, which is nothing for the event loop; it belongs to none before its first use.
+            made = await asyncio.to_thread(
+                httpx.AsyncHTTPTransport, proxy=self.provider.proxy, limits=_CONNECTIONS, trust_env=False
+            )
+            transport = self.by_loop.setdefault(loop, made)
         response = await transport.handle_async_request(self._settled(request))
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _Capped(response.stream, self.provider.max_reply_bytes)

@@ -171,6 +171,13 @@ def wrongly_undone(end: End) -> str:
     return ""
 
 
+def broken(end: End) -> str:
+    """What went wrong within cogwork or the harness: no run that is told to fail fails so."""
+    records = (end.values.get("nodes") or {}).items()
+    found = [path for path, record in records if (record.get("error") or {}).get("class") == "internal"]
+    return f"failed by itself: {found}" if found else ""
+
+
 def judge(totals: Totals, whole: End, end: End, made: RandomSpec, told: str) -> None:
     """Count what is wrong with the end of a killed run."""
     totals.repeated += len(end.breaches)
@@ -227,9 +234,10 @@ def hunt(base: Place, made: RandomSpec, seed: int, stride: int, budget: int) -> 
     if whole.error or whole.breaches:
         judge(totals, whole, whole, made, f"{told}, unkilled")
         return totals
-    if order := wrongly_undone(whole):
-        totals.different += 1
-        totals.faults.append(f"{told}, unkilled: {order}")
+    for wrong in (wrongly_undone(whole), broken(whole)):
+        if wrong:
+            totals.different += 1
+            totals.faults.append(f"{told}, unkilled: {wrong}")
     for index, plan in enumerate(plans(whole, chance, stride)):
         if totals.kills >= budget:
             break

@@ -68,7 +68,11 @@ class Minds:
         """Nobody has said how much it takes."""
         return None
 
-    def price(self, name: str) -> tuple[float, float] | None:
+    def fallbacks(self, mode: str | None) -> tuple[str, ...]:
+        """No mode has any."""
+        return ()
+
+    def price(self, name: str) -> None:
         """It costs nothing."""
         return None
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cogwork.app import app
 from cogwork.store.checkpoints import SqliteCheckpoints
 from cogwork.tools.function import tool
 from state.services import CallContext
+from tests.kills.minds import Minds
 
 HERE = Path(__file__).parent
 LEDGER, DOORS = Path(os.environ["SERVED_LEDGER"]), Path(os.environ["SERVED_DOORS"])
@@ -59,6 +61,9 @@ review = _served.compile(HERE / "review.yaml")
 talk = _served.compile(HERE / "talk.yaml")
 laps = _served.compile(HERE / "laps.yaml")
 broken = _served.compile(HERE / "broken.yaml")
+_planned = app(tools=[note, wait])
+_planned.__dict__["services"] = replace(_planned.services, models=Minds())  # where the cached property keeps them
+agent = _planned.compile(HERE / "agent.yaml")
 
 
 @asynccontextmanager
