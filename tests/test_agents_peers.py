@@ -113,13 +113,15 @@ async def checkpoints():
 
 @pytest.mark.req("D6")
 @pytest.mark.skipif(servers.missing() is not None, reason=servers.missing() or "")
+@pytest.mark.parametrize("tool", ["files.read_text_file", "text.read"])
 async def test_under_langgraph_dev_neither_model_nor_tools_block_the_event_loop(
-    mock: Mock, folder: Path, tmp_path: Path
+    mock: Mock, folder: Path, tmp_path: Path, tool: str
 ) -> None:
+    """Without a server of tools nobody has imported the HTTP library before the model's first call."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "served.py").write_text(SERVED)
-    told = SPEC.replace("KIND", "a then b").replace('text_file"]', 'text_file", "workflow.*"]')
+    told = SPEC.replace("KIND", "a then b").replace('"files.read_text_file"', f'"{tool}", "workflow.*"')
     (source / "reader.yaml").write_text(told)
     served = {"dependencies": ["."], "graphs": {"reader": "./served.py:reader"}}
     (source / "langgraph.json").write_text(json.dumps({**served, "checkpointer": {"path": "./served.py:checkpoints"}}))
@@ -129,7 +131,7 @@ async def test_under_langgraph_dev_neither_model_nor_tools_block_the_event_loop(
         source,
         COGWORK_PROVIDERS=json.dumps({"peer": {"base_url": f"{mock.url}/v1"}}),
         COGWORK_MODEL_FACTS=json.dumps({"peer:tiny": {"context_length": 8000}}),
-        COGWORK_MCP_SERVERS=json.dumps({"files": {**given, "env": {}}}),
+        COGWORK_MCP_SERVERS=json.dumps({"files": given} if tool.startswith("files") else {}),
     ).start()
     try:
         async with server.client() as client:
