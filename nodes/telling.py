@@ -111,7 +111,7 @@ class Question:
         return self.prompt.budget is not None or any(cut.most is not None for cut in cuts)
 
     def _told(self, call: StepCall, room: Room) -> Told:
-        counting = counter(room.model)
+        counting = counter(room.model if self._bounded(room) else "")
         before, dropped = self._before(call, counting)
         prompt = self._rendered(call, room)
         left = [dropped] if dropped is not None else []

@@ -55,6 +55,7 @@ def mock(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Moc
             answering(told, calling(second), turnIndex=1),
             answering(told, done, turnIndex=2),
         ]
+    fixtures.append(answering("Read nothing", done))
     with aimock(tmp_path_factory.mktemp("aimock"), *fixtures) as running:
         yield running
 
@@ -111,18 +112,27 @@ async def checkpoints():
 """
 
 
+PLAIN = """
+cogwork: v1
+name: reader
+nodes:
+  read: {type: llm, model: "openai:gpt-4o-mini", history: true, prompt: "Read nothing."}
+output: "{{ read }}"
+"""
+
+
 @pytest.mark.req("D6")
 @pytest.mark.skipif(servers.missing() is not None, reason=servers.missing() or "")
-@pytest.mark.parametrize("tool", ["files.read_text_file", "text.read"])
+@pytest.mark.parametrize("tool", ["files.read_text_file", "text.read", ""])
 async def test_under_langgraph_dev_neither_model_nor_tools_block_the_event_loop(
     mock: Mock, folder: Path, tmp_path: Path, tool: str
 ) -> None:
-    """Without a server of tools nobody has imported the HTTP library before the model's first call."""
+    """Without a server of tools nobody has imported the HTTP library before the model's first call; the last has no tools."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "served.py").write_text(SERVED)
     told = SPEC.replace("KIND", "a then b").replace('"files.read_text_file"', f'"{tool}", "workflow.*"')
-    (source / "reader.yaml").write_text(told)
+    (source / "reader.yaml").write_text(told if tool else PLAIN)
     served = {"dependencies": ["."], "graphs": {"reader": "./served.py:reader"}}
     (source / "langgraph.json").write_text(json.dumps({**served, "checkpointer": {"path": "./served.py:checkpoints"}}))
     given = filesystem(folder, effects={"read_*": "read"})
@@ -130,6 +140,7 @@ async def test_under_langgraph_dev_neither_model_nor_tools_block_the_event_loop(
         tmp_path,
         source,
         COGWORK_PROVIDERS=json.dumps({"peer": {"base_url": f"{mock.url}/v1"}}),
+        OPENAI_BASE_URL=f"{mock.url}/v1",
         COGWORK_MODEL_FACTS=json.dumps({"peer:tiny": {"context_length": 8000}}),
         COGWORK_MCP_SERVERS=json.dumps({"files": given} if tool.startswith("files") else {}),
     ).start()
