@@ -239,9 +239,9 @@ class _Drawing:
         if self.happens(0.15):
             args |= {"fault": "tool_error", "faults": 99}
         elif self.happens(0.1) and tool != "kills.look":
-            # A model's call is not retried, so one that may be repeated has to fail after a kill as it did before.
-            faults = 1 if tool == "kills.once" else 99
-            args |= {"fault": "connection", "faults": faults, "lost": self.happens(0.5)}
+            # A model's call is not retried, so one that a kill makes come again has to fail as it did before it.
+            once, lost = tool == "kills.once", self.happens(0.5)
+            args |= {"fault": "connection", "faults": 1 if once else 99, "lost": once and lost}
         return tool.replace(".", "_"), args
 
     # -- ends ------------------------------------------------------------------------------------------------------
