@@ -22,7 +22,7 @@ from nodes.base import CallingNode, Outcome, Slot, StepCall
 from nodes.calls import check_args, perform
 from nodes.conversation import Conversation, function_names, offered
 from nodes.llm import LlmNode
-from nodes.profile import Handoff, Profile, approval, profile
+from nodes.profile import Profile, approval, profile
 from nodes.telling import History, Question, Told
 from state.errors import Fault
 from state.services import Effect, RenderedPrompt, Services, Tool
@@ -244,8 +244,3 @@ def _unknown(name: str, functions: Mapping[str, str]) -> str:
     close = difflib.get_close_matches(name, functions, 1)
     meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(functions) or 'none'}"
     return f"There is no tool {name!r} for you; {meant}"
-
-
-def handoff_of(who: Profile, to: str) -> Handoff | None:
-    """The agent's hand-over to ``to``."""
-    return next((each for each in who.handoffs if each.to == to), None)
