@@ -1,0 +1,233 @@
+"""The database of the records: opened, brought to the schema of this code, and called from any thread or event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import sqlalchemy as sa
+from pydantic import SecretStr
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from cogwork.errors import EngineError
+
+T = TypeVar("T")
+Dialect = Literal["sqlite", "postgresql"]
+
+BUSY_SECONDS: Final = 30.0
+"""How long a write waits for another process that holds the SQLite file."""
+READERS: Final = 4
+PAUSE_SECONDS: Final = 0.1
+PATIENCE_SECONDS: Final = 30.0
+_WRITES: Final = "cogwork_writes"
+
+
+class Records:
+    """The database of the records, on SQLite or PostgreSQL; open it with ``opened``, close it when done.
+
+    ``reading`` and ``writing`` are the doors for coroutines, ``read`` and ``write`` for everybody else. A write is one
+    transaction. Both are repeated while a server is away, for ``patience`` seconds, so what they are given must bear it.
+    """
+
+    def __init__(
+        self, engine: sa.Engine, where: str, *, patience: float = PATIENCE_SECONDS, created: bool = False
+    ) -> None:
+        self.engine, self.where, self.created = engine, where, created
+        self._patience = patience
+        self._closing = threading.Event()
+        writers = 1 if self.dialect == "sqlite" else READERS
+        self._writers = ThreadPoolExecutor(max_workers=writers, thread_name_prefix="cogwork-records-write")
+        self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="cogwork-records-read")
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which database it is."""
+        return "sqlite" if self.engine.dialect.name == "sqlite" else "postgresql"
+
+    # -- transactions ----------------------------------------------------------------------------------------
+
+    def read(self, call: Callable[[Connection], T]) -> T:
+        """What ``call`` finds.
+
+        Raises:
+            EngineError: ``database_error``.
+        """
+
+        def attempt() -> T:
+            with self.engine.connect() as connection:
+                return call(connection)
+
+        return self._surviving(attempt)
+
+    def write(self, call: Callable[[Connection], T]) -> T:
+        """What ``call`` returns, once all it wrote is committed.
+
+        Raises:
+            EngineError: ``database_error``; nothing was written.
+        """
+
+        def attempt() -> T:
+            with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+                return call(connection)
+
+        return self._surviving(attempt)
+
+    async def reading(self, call: Callable[[Connection], T]) -> T:
+        """``read``, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read, call)
+
+    async def writing(self, call: Callable[[Connection], T]) -> T:
+        """``write``, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._writers, self.write, call)
+
+    def _surviving(self, attempt: Callable[[], T]) -> T:
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                return attempt()
+            except SQLAlchemyError as err:
+                if not _away(err) or time.monotonic() > end or self._closing.is_set():
+                    raise database_error(self.where, err) from err
+            self._closing.wait(PAUSE_SECONDS)
+
+    def close(self) -> None:
+        """Finish what is being written and close the connections."""
+        self._closing.set()
+        self._writers.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self.engine.dispose()
+
+    def __enter__(self) -> Records:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def opened(
+    path: str | os.PathLike[str],
+    url: str | SecretStr | None = None,
+    *,
+    synchronous: Literal["FULL", "NORMAL"] = "FULL",
+    connections: int = 8,
+    patience: float = PATIENCE_SECONDS,
+) -> Records:
+    """The records in the PostgreSQL database at ``url``, or without one in the SQLite file at ``path``, with the schema of
+    this code: a database that is missing or old is brought to it.
+
+    Raises:
+        EngineError: ``database_error``; it cannot be reached, is full or foreign, or was made by a newer cogwork.
+    """
+    from cogwork.records.schema import bring_up
+
+    if url is not None:
+        secret = url.get_secret_value() if isinstance(url, SecretStr) else url
+        engine, where = _postgres(secret, connections)
+    else:
+        engine, where = _sqlite(Path(path), synchronous), str(path)
+    try:
+        created = bring_up(engine, where)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Records(engine, where, patience=patience, created=created)
+
+
+def _sqlite(path: Path, synchronous: str) -> sa.Engine:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as err:
+        raise EngineError("database_error", f"Cannot use {path}: {err.strerror or err}", path=str(path)) from err
+
+    def connect() -> sqlite3.Connection:
+        made = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            made.execute("PRAGMA journal_mode=WAL")
+            made.execute(f"PRAGMA synchronous={synchronous}")
+            made.execute("PRAGMA temp_store=MEMORY")
+        except sqlite3.Error:
+            made.close()
+            raise
+        return made
+
+    engine = sa.create_engine(
+        "sqlite://", creator=connect, poolclass=sa.QueuePool, pool_size=READERS + 1, max_overflow=READERS
+    )
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads and later writes would fail where another one has written meanwhile.
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgres(url: str, connections: int) -> tuple[sa.Engine, str]:
+    try:
+        import psycopg
+
+        from cogwork.store.postgres_database import DEFAULTS, _where, conninfo_to_dict
+    except ImportError as err:
+        message = f"database_url is set, but {err.name or 'psycopg'} is missing: install cogwork[postgres]"
+        raise EngineError("database_error", message) from err
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error:
+        message = (
+            "The setting database_url is no address of PostgreSQL: write postgresql://user:password@host:5432/database"
+        )
+        raise EngineError("database_error", message) from None
+    defaults = {key: value for key, value in DEFAULTS.items() if key not in given}
+
+    def connect() -> Any:
+        return psycopg.connect(url, **defaults, application_name="cogwork records", prepare_threshold=None)
+
+    engine = sa.create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_timeout=PATIENCE_SECONDS,
+    )
+    return engine, _where(given)
+
+
+def _away(error: SQLAlchemyError) -> bool:
+    """Whether the server may be back in a moment."""
+    if not isinstance(error, DBAPIError) or isinstance(error.orig, sqlite3.Error):
+        return False
+    import psycopg
+
+    from cogwork.store.postgres_database import COLLIDED, away
+
+    return isinstance(error.orig, psycopg.Error) and (isinstance(error.orig, COLLIDED) or away(error.orig))
+
+
+def database_error(where: str, error: BaseException, **details: Any) -> EngineError:
+    """The error of the database as one of ours: which database, what it said, and no statement or value."""
+    said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    plain = " ".join(str(said).split()).rstrip(".") or type(said).__name__
+    return EngineError("database_error", f"The records in {where} cannot be used: {plain}", database=where, **details)
+
+
+@contextmanager
+def transaction(records: Records) -> Iterator[Connection]:
+    """A write for callers of several statements that are not repeated."""
+    with records.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+        yield connection
+
+
+Row = Mapping[str, Any]
