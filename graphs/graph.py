@@ -26,7 +26,8 @@ from graphs.language.dump import digest
 from graphs.runtime.steps import SCHEDULER
 from graphs.schemas import input_model, output_model
 from graphs.streams import Filter
-from state.durable import Durable
+from graphs.witnessing import witnessed
+from state.durable import Durable, Observer
 from state.events import Event
 from state.services import Services, Within
 
@@ -48,11 +49,14 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
     services: Services
     now: Callable[[], datetime]
     """The clock of its runs; the simulation sets one that nobody has to wait for."""
+    observer: Observer | None
+    """Who keeps a record of its runs, where anybody does."""
 
     def __init__(self, **attributes: Any) -> None:
         self.plan = attributes.pop("plan")
         self.services = attributes.pop("services")
         self.now = attributes.pop("now", lambda: datetime.now(UTC))
+        self.observer = attributes.pop("observer", None)
         self._digest: str | None = attributes.pop("_digest", None)
         super().__init__(**attributes)
 
@@ -120,6 +124,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
                 await stack.enter_async_context(heeded(call.scheduler, durable, thread))
             elif call.scheduler.budget.timed:
                 await stack.enter_async_context(timed(call.scheduler))
+            await stack.enter_async_context(witnessed(self, call, call.config or config))
             stack.push_async_callback(self.services.tools.release, str(call.scheduler.about["id"]))
             stack.push_async_callback(call.scheduler.close)
             try:

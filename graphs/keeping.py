@@ -17,6 +17,8 @@ from state.errors import Unrecorded
 
 POLL: Final = 0.04
 """Seconds between two looks at what somebody asks of the run."""
+SHUTDOWN: Final = "shutdown"
+"""The reason of a pause with which a worker that ends hands its run on."""
 _IN_MEMORY: Final = "_cogwork_in_memory"
 
 
@@ -37,9 +39,16 @@ def owned_name(configurable: dict[str, Any]) -> str:
     return f"{configurable['thread_id']}|{namespace}" if namespace else str(configurable["thread_id"])
 
 
-def request(kind: Literal["pause", "cancel"], reason: str, *, undo: bool = False) -> Request:
+def request(
+    kind: Literal["pause", "cancel"],
+    reason: str,
+    *,
+    undo: bool = False,
+    fault: Literal["cancelled", "timeout"] = "cancelled",
+) -> Request:
     """A new request."""
-    return Request(id=uuid.uuid4().hex, kind=kind, undo=undo, reason=reason, at=datetime.now(UTC).isoformat())
+    at = datetime.now(UTC).isoformat()
+    return Request(id=uuid.uuid4().hex, kind=kind, undo=undo, reason=reason, at=at, fault=fault)
 
 
 @asynccontextmanager
@@ -121,6 +130,6 @@ async def _watch(scheduler: Scheduler, asked: Callable[[], Awaitable[Request | N
 
 def _heed(scheduler: Scheduler, found: Request) -> None:
     if found.kind == "pause":
-        scheduler.pause("requested")
+        scheduler.pause(SHUTDOWN if found.reason == SHUTDOWN else "requested")
     else:
-        scheduler.cancel(found.reason, undo=found.undo)
+        scheduler.cancel(found.reason, undo=found.undo, fault=found.fault)

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from state.errors import Owned
+from state.events import Event
 from state.services import Effect
 from state.values import Json
 
@@ -62,13 +63,17 @@ class CallRecord(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What somebody asks of a run that another process may work on; ``undo`` counts with ``cancel``."""
+    """What somebody asks of a run that another process may work on; ``undo`` counts with ``cancel``.
+
+    A ``cancel`` whose ``fault`` is ``timeout`` ends the run as failed for that reason.
+    """
 
     id: str
     kind: Literal["pause", "cancel"]
     undo: bool = False
     reason: str = ""
     at: str = ""
+    fault: Literal["cancelled", "timeout"] = "cancelled"
 
 
 class Requests(Protocol):
@@ -96,6 +101,40 @@ class Owners(Protocol):
 
     def alive(self, thread: str) -> bool:
         """Whether somebody works on the thread's run."""
+
+
+class Witness(Protocol):
+    """Who is told what happens in one call of a graph, between taking up a run and leaving it."""
+
+    def saw(self, event: Event) -> None:
+        """A step event; returns at once."""
+
+    async def left(self, values: Mapping[str, Json], questions: tuple[Json, ...]) -> None:
+        """The call ends in order: the state in the checkpoint, and what people are asked."""
+
+    async def broke(self, error: BaseException) -> None:
+        """The call ends otherwise, and the run stands where its last checkpoint is."""
+
+
+class Observer(Protocol):
+    """Who keeps a record of runs beside their checkpoints, whichever door they came through."""
+
+    async def began(
+        self,
+        thread: str,
+        about: Mapping[str, Json],
+        *,
+        input: Json,
+        steps: Mapping[str, Mapping[str, str]],
+        configurable: Mapping[str, Any],
+    ) -> Witness:
+        """The owner of ``thread`` takes up the run that ``about`` tells of.
+
+        ``input`` is that of the run, ``steps`` what is known of each step by its id: ``kind``, ``tool``, ``agent``.
+
+        Raises:
+            CogworkError: the run must not go on; nothing has been done.
+        """
 
 
 @runtime_checkable

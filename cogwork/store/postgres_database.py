@@ -54,7 +54,7 @@ class Database:
     def __init__(self, url: SecretStr, *, application: str, patience: float, idle: float) -> None:
         self._url, self._patience, self._idle = url, patience, idle
         self._options = _options(url, application)
-        self.where = _where(conninfo_to_dict(url.get_secret_value()))
+        self.where = where_of(conninfo_to_dict(url.get_secret_value()))
         self.pipelined = psycopg.Capabilities().has_pipeline()
         self._closing = threading.Event()
         self.pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
@@ -157,7 +157,7 @@ def _options(url: SecretStr, application: str) -> dict[str, Any]:
     return {**own, **defaults, "application_name": application}
 
 
-def _where(given: dict[str, Any]) -> str:
+def where_of(given: dict[str, Any]) -> str:
     """The database for people, without the password."""
     host, port = given.get("host") or given.get("hostaddr") or "localhost", given.get("port") or 5432
     return f"the PostgreSQL database {given.get('dbname') or given.get('user') or 'postgres'!r} at {host}:{port}"

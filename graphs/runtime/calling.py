@@ -63,7 +63,7 @@ def _progress(scheduler: Scheduler, path: str) -> Callable[[float, float | None,
     """What tells how far a call of the instance has come."""
 
     def told(done: float, total: float | None, message: str) -> None:
-        if scheduler.telling:
+        if scheduler.heard:
             emit = partial(scheduler.emit, "step.progress", path, done=done, total=total, message=message)
             scheduler.context.run(emit)
 

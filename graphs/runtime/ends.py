@@ -47,7 +47,7 @@ def settle_outcome(scheduler: Scheduler, batch: Batch, member: Instance, outcome
     batch.messages.extend(outcome.messages)
     _settle_standin(scheduler, batch, member, outcome)
     batch.settle(member, record, outcome.value)
-    if scheduler.telling:
+    if scheduler.heard:
         seconds = elapsed(record)
         scheduler.emit("step.finished", member.path, attempts=more.get("attempts", 1), seconds=seconds, **shown)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from langgraph.cache.base import BaseCache
 
     from graphs.runtime.recording import Recording
+    from state.durable import Witness
 
 COALESCE_ABOVE = 48
 """With more waiting nodes than this, wake-ups are gathered for a moment: each costs a superstep over all of them."""
@@ -112,7 +113,9 @@ class Scheduler:
         """Whether some nodes of the checkpoint's superstep had written before the process died: what they enable starts in
         the next superstep, so that nobody may linger in this one."""
         self.telling = False
-        """Whether anyone listens to the events."""
+        """Whether anyone listens to LangGraph's stream of the events."""
+        self.witness: Witness | None = None
+        """Who keeps a record of the events."""
         self.write: Callable[[Any], None] = lambda chunk: None
         self.context = copy_context()
         """That of a node of this superstep, without which LangGraph streams nothing."""
@@ -280,14 +283,15 @@ class Scheduler:
             self.context.run(self.emit, "run.pausing", "", reason=self.pausing)
             self.wake_all()
 
-    def cancel(self, reason: str, *, undo: bool) -> None:
-        """End the run as cancelled: like a failure, with what follows one; it is too late once the last block has begun."""
+    def cancel(self, reason: str, *, undo: bool, fault: Literal["cancelled", "timeout"] = "cancelled") -> None:
+        """End the run as cancelled, or as failed for want of time, with what follows; too late once the last block has begun."""
         last = self.run.top.stages.get("finally")
         if self.run.top.error is not None or self.about.get("ended") or (last is not None and last.state != "new"):
             return
-        error = Fault("cancelled", reason or "the run was cancelled", origin="workflow").record(node="")
-        self.about |= {"error": error, "cancelled": {"undo": undo}}
-        self.first["run"] = {**self.first.get("run", {}), "error": error, "cancelled": {"undo": undo}}
+        error = Fault(fault, reason or "the run was cancelled", origin="workflow").record(node="")
+        told: Record = {"error": error, **({"cancelled": {"undo": undo}} if fault == "cancelled" else {})}
+        self.about |= told
+        self.first["run"] = {**self.first.get("run", {}), **told}
         self.fail(self.run.top, error)
         self.enable("")
 
@@ -348,15 +352,24 @@ class Scheduler:
 
     # -- telling -----------------------------------------------------------------------------------------------
 
+    @property
+    def heard(self) -> bool:
+        """Whether anyone is told of events."""
+        return self.telling or self.witness is not None
+
     def stamp(self) -> str:
         """The time now, ISO 8601 in UTC."""
         return self.now().isoformat()
 
     def emit(self, kind: EventKind, step: str, /, **data: Json) -> None:
-        """Put one event on LangGraph's ``custom`` stream."""
-        if not self.telling:
+        """Put one event on LangGraph's ``custom`` stream, and tell the witness."""
+        if not self.telling and self.witness is None:
             return
-        self.write(Event(kind=kind, run=self.about["id"], at=self.stamp(), step=step, data=data).to_dict())
+        event = Event(kind=kind, run=self.about["id"], at=self.stamp(), step=step, data=data)
+        if self.witness is not None:
+            self.witness.saw(event)
+        if self.telling:
+            self.write(event.to_dict())
 
     def moved(self, status: str, **more: Json) -> Record:
         """The entries of the run's record that say that it has come to this status."""

@@ -12,7 +12,7 @@ EXECUTIONS: Final = Table(
     METADATA,
     Column("id", String(255), primary_key=True),
     Column("thread", String(255), nullable=False, index=True),
-    Column("run", String(64), nullable=False, server_default=""),
+    Column("run", String(64), nullable=False, server_default="", index=True),
     Column("workflow", String(255), nullable=False),
     Column("workflow_id", String(64)),
     Column("version", Integer),
@@ -99,10 +99,21 @@ SEGMENTS: Final = Table(
     Column("started_at", Instant),
     Column("ended_at", Instant),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("stuck", Integer, nullable=False, server_default="0"),
+    Column("checkpoint", String(255), nullable=False, server_default=""),
     Column("worker", String(255), nullable=False, server_default=""),
     Column("outcome", String(64), nullable=False, server_default=""),
 )
-"""A stretch of an execution between two rests; ``command`` says what it begins with."""
+"""A stretch of an execution between two rests; ``command`` says what it begins with. ``stuck`` counts the attempts in a row that
+began at the same ``checkpoint``."""
+BUNDLES: Final = Table(
+    f"{PREFIX}bundles",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("spec", String(64), nullable=False),
+    Column("kept_at", Instant, nullable=False),
+)
+"""What executions began with: the digest of a workflow and all that it uses, and the payload that holds their documents."""
 EVENTS: Final = Table(
     f"{PREFIX}events",
     METADATA,

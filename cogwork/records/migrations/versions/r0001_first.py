@@ -33,6 +33,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_batches")),
     )
     op.create_table(
+        "cogwork_bundles",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("spec", sa.String(length=64), nullable=False),
+        sa.Column("kept_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_cogwork_bundles")),
+    )
+    op.create_table(
         "cogwork_conversations",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("session_id", sa.String(length=255), nullable=False),
@@ -126,6 +133,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_cogwork_executions_parent", "cogwork_executions", ["parent_id", "created_at", "id"], unique=False
     )
+    op.create_index(op.f("ix_cogwork_executions_run"), "cogwork_executions", ["run"], unique=False)
     op.create_index(
         "ix_cogwork_executions_session", "cogwork_executions", ["session_id", "created_at", "id"], unique=False
     )
@@ -264,6 +272,8 @@ def upgrade() -> None:
         sa.Column("started_at", Instant(), nullable=True),
         sa.Column("ended_at", Instant(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("stuck", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("checkpoint", sa.String(length=255), server_default="", nullable=False),
         sa.Column("worker", sa.String(length=255), server_default="", nullable=False),
         sa.Column("outcome", sa.String(length=64), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("execution_id", "number", name=op.f("pk_cogwork_segments")),

@@ -1,0 +1,235 @@
+"""One segment of an execution: from where its checkpoint stands to its next rest or its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Protocol
+
+import sqlalchemy as sa
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command
+
+from cogwork.engine.attempts import Attempt, ended, started
+from cogwork.errors import EngineError
+from cogwork.executions.record import Execution
+from cogwork.executions.recorder import EXECUTION, WORKER, Recorder
+from cogwork.executions.statuses import IllegalMove
+from cogwork.executions.store import Executions
+from cogwork.records.tables.executions import SEGMENTS
+from graphs.keeping import SHUTDOWN, request
+from state.durable import Request
+from state.errors import AnswerRefused, Fault, InputRefused, NotResumable, Owned, SpecError
+from state.events import Event
+from state.values import Json
+
+log = logging.getLogger(__name__)
+MOST_STUCK: Final = 10
+"""How many attempts in a row may die at the same checkpoint before the execution fails."""
+OWNED_SECONDS: Final = 45.0
+"""How long a segment waits for another process to let go of its thread: longer than a frozen one may keep it."""
+PAUSE_SECONDS: Final = 0.5
+
+
+class Runnable(Protocol):
+    """A graph as executions drive it."""
+
+    checkpointer: Any
+
+    def aevents(
+        self, input: Any, config: RunnableConfig | None = None, *, tokens: bool = True, **kwargs: Any
+    ) -> AsyncIterator[Event]:
+        """The events of one call; the last says how the run ended or where it rests."""
+
+    async def aget_state(self, config: RunnableConfig) -> Any:
+        """LangGraph's snapshot of the thread."""
+
+
+class Graphs(Protocol):
+    """Where the graph of an execution comes from."""
+
+    async def of(self, execution: Execution) -> Runnable:
+        """Its graph, of the version that it began with, on the checkpoints; what it records goes through ``recorder``.
+
+        Raises:
+            CogworkError: there is none, or it cannot be built.
+        """
+
+
+class Segments:
+    """Runs segments, in a worker or in the caller's own process; ``worker`` names the former."""
+
+    def __init__(
+        self,
+        executions: Executions,
+        recorder: Recorder,
+        graphs: Graphs,
+        *,
+        worker: str = "",
+        most_stuck: int = MOST_STUCK,
+    ) -> None:
+        self.executions, self.recorder, self.graphs = executions, recorder, graphs
+        self.worker, self.most_stuck = worker, most_stuck
+        self.at_work: dict[str, Any] = {}
+        """The threads that are worked on now, with their savers."""
+
+    async def run(self, name: str, number: int, told: Callable[[Event], None] | None = None) -> str:
+        """Drive the segment; what became of it: ``stale`` where it is not the execution's current one, else its status.
+
+        Raises:
+            EngineError: ``execution_not_found``; ``database_error`` where the records stay away.
+        """
+        attempt = await self._begun(name, number)
+        if attempt is None:
+            return "stale"
+        outcome = "failed"
+        try:
+            outcome = await self._driven(attempt, told)
+        finally:
+            with suppress(EngineError):
+                await self.executions.records.writing(lambda c: ended(c, attempt, outcome, self.executions.now()))
+        return outcome
+
+    async def _begun(self, name: str, number: int) -> Attempt | None:
+        execution = await self.executions.get(name)
+        if execution.segment != number or execution.ended or execution.status == "paused":
+            return None
+        if execution.deadline is not None and execution.deadline <= self.executions.now() and not execution.run:
+            await self._failed(execution, _timeout(execution, "its deadline passed before it began"))
+            return None
+        now, worker = self.executions.now(), self.worker
+        return await self.executions.records.writing(lambda c: started(c, execution, number, worker, now))
+
+    async def _driven(self, attempt: Attempt, told: Callable[[Event], None] | None) -> str:
+        execution = attempt.execution
+        try:
+            graph = await self.graphs.of(execution)
+            patience = asyncio.get_running_loop().time() + OWNED_SECONDS
+            while True:
+                try:
+                    return await self._once(attempt, graph, told)
+                except Owned:
+                    if asyncio.get_running_loop().time() > patience:
+                        return "owned elsewhere"
+                await asyncio.sleep(PAUSE_SECONDS)
+        except IllegalMove as err:
+            return str(err.details.get("status"))
+        except (SpecError, InputRefused, AnswerRefused, NotResumable) as err:
+            fault = Fault("invalid_input", str(err), origin="workflow")
+            return await self._failed(execution, fault.record(node=""))
+
+    async def _once(self, attempt: Attempt, graph: Runnable, told: Callable[[Event], None] | None) -> str:
+        execution = attempt.execution
+        config = self.config(execution)
+        snapshot = await graph.aget_state(config)
+        if await self._stuck(attempt, snapshot):
+            fault = Fault(
+                "internal", f"whoever worked on it died {attempt.stuck} times at the same place", origin="workflow"
+            )
+            return await self._failed(execution, fault.record(node=""))
+        input, more = await self._given(attempt, snapshot, graph)
+        self.at_work[execution.thread] = graph.checkpointer
+        tokens = told is not None or bool(execution.options.get("streaming") or execution.options.get("trace"))
+        try:
+            async with self._limited(attempt, graph):
+                async for event in graph.aevents(input, config, tokens=tokens, **more):
+                    if told is not None:
+                        told(event)
+        finally:
+            self.at_work.pop(execution.thread, None)
+        return (await self.executions.get(execution.id)).status
+
+    def config(self, execution: Execution) -> RunnableConfig:
+        """What the execution's graph is called with."""
+        own = {EXECUTION: execution.id, WORKER: self.worker}
+        return {"configurable": {"thread_id": execution.thread, **own}}
+
+    # -- what the segment begins with ------------------------------------------------------------------------
+
+    async def _given(self, attempt: Attempt, snapshot: Any, graph: Runnable) -> tuple[Any, dict[str, Any]]:
+        """The input of the call, and what is given beside it."""
+        execution, command = attempt.execution, attempt.command
+        if snapshot.created_at is None or "__start__" in snapshot.next:
+            input = await self.executions.input_of(execution)
+            return input, {"context": command.get("context") or None}
+        if (asked := _asked(command)) is not None:
+            await graph.checkpointer.requests.make(execution.thread, asked)
+        open_ = {i.value["at"] for i in snapshot.interrupts if isinstance(i.value, dict) and "at" in i.value}
+        answers = {path: answer for path, answer in (command.get("answers") or {}).items() if path in open_}
+        return (Command(resume=answers) if answers else None), {}
+
+    async def _stuck(self, attempt: Attempt, snapshot: Any) -> bool:
+        """Note the checkpoint that this attempt begins at; whether too many have died there."""
+        checkpoint = str((snapshot.config or {}).get("configurable", {}).get("checkpoint_id") or "")
+        attempt.stuck = attempt.stuck + 1 if checkpoint == attempt.checkpoint and attempt.count > 1 else 0
+        key = (SEGMENTS.c.execution_id == attempt.execution.id, SEGMENTS.c.number == attempt.number)
+        values = {"checkpoint": checkpoint, "stuck": attempt.stuck}
+        await self.executions.records.writing(lambda c: c.execute(sa.update(SEGMENTS).where(*key).values(**values)))
+        return attempt.stuck >= self.most_stuck
+
+    # -- limits ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _limited(self, attempt: Attempt, graph: Runnable) -> AsyncIterator[None]:
+        """Let the run fail when its working time is used up or its deadline passes."""
+        left = self._left(attempt)
+        if left is None:
+            yield
+            return
+        watch = asyncio.create_task(self._expiring(attempt.execution, graph, *left))
+        try:
+            yield
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
+
+    def _left(self, attempt: Attempt) -> tuple[float, str] | None:
+        """Seconds that are left, and why there are no more."""
+        execution, ends = attempt.execution, list[tuple[float, str]]()
+        if (timeout := execution.options.get("timeout")) is not None:
+            ends.append((float(timeout) - attempt.worked, f"it has worked for {float(timeout):g} s"))
+        if execution.deadline is not None:
+            left = (execution.deadline - self.executions.now()).total_seconds()
+            ends.append((left, f"its deadline, {execution.deadline.isoformat()}, has passed"))
+        return min(ends, default=None)
+
+    async def _expiring(self, execution: Execution, graph: Runnable, seconds: float, reason: str) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+        await graph.checkpointer.requests.make(execution.thread, _expiry(reason))
+
+    async def _failed(self, execution: Execution, error: Mapping[str, Json]) -> str:
+        """The execution has failed without its graph."""
+        with suppress(IllegalMove):
+            why = str(error.get("class"))
+            await self.executions.move(execution.id, "failed", reason=why, error=dict(error), owner=None)
+            return "failed"
+        return (await self.executions.get(execution.id)).status
+
+    # -- stopping --------------------------------------------------------------------------------------------
+
+    async def hand_on(self) -> None:
+        """Ask all runs that are worked on to rest at once, so that another worker goes on with them."""
+        for thread, saver in list(self.at_work.items()):
+            await saver.requests.make(thread, request("pause", SHUTDOWN))
+
+
+def _asked(command: Mapping[str, Json]) -> Request | None:
+    """What a segment asks of its run, where it goes on only to end it."""
+    reason = str(command.get("reason") or "")
+    match command.get("kind"):
+        case "cancel":
+            return request("cancel", reason, undo=bool(command.get("undo")))
+        case "expire":
+            return _expiry(reason or "its time is up")
+        case _:
+            return None
+
+
+def _expiry(reason: str) -> Request:
+    return request("cancel", reason, undo=True, fault="timeout")
+
+
+def _timeout(execution: Execution, reason: str) -> dict[str, Json]:
+    return Fault("timeout", reason, origin="workflow", details={"execution_id": execution.id}).record(node="")

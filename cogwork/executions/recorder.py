@@ -1,0 +1,235 @@
+"""Records runs beside their checkpoints, whichever door they came through: Studio, the command line, Python, or a worker."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cogwork.executions.history import Entry, History, last_number, write
+from cogwork.executions.record import Execution, execution_of
+from cogwork.executions.settling import Settled, settle
+from cogwork.executions.statuses import ENDED, IllegalMove
+from cogwork.executions.store import found, utc_now
+from cogwork.records import Records, payloads
+from cogwork.records.tables.executions import EXECUTIONS
+from state.events import Event, EventKind
+from state.values import Json
+
+EXECUTION: Final = "__cogwork_execution"
+"""The ``configurable`` key of the execution's id, where there is one already; not persisted."""
+ORIGIN: Final = "__cogwork_origin"
+"""The ``configurable`` key of the door through which a run began."""
+WORKER: Final = "__cogwork_worker"
+Steps = Mapping[str, Mapping[str, str]]
+
+
+class Recorder:
+    """An ``Observer`` of graphs that keeps executions in the records."""
+
+    def __init__(
+        self, records: Records, history: History, *, origin: str = "python", now: Callable[[], datetime] = utc_now
+    ) -> None:
+        self.records, self.history, self.origin, self.now = records, history, origin, now
+
+    async def began(
+        self,
+        thread: str,
+        about: Mapping[str, Json],
+        *,
+        input: Json,
+        steps: Steps,
+        configurable: Mapping[str, Any],
+    ) -> Watch | Silent:
+        """Somebody who owns the thread takes up its run: the execution is running from now on.
+
+        Raises:
+            IllegalMove: it was cancelled before it began.
+        """
+        taken = _Taken(thread, dict(about), input, configurable, self.origin, secrets.token_hex(8))
+        execution, number = await self.records.writing(lambda connection: _taken_up(connection, taken, self.now()))
+        if execution is None:
+            return Silent()
+        watch = Watch(self, execution, taken.token, steps, number)
+        watch.tell("run.started" if number == 0 else "run.resumed", workflow=execution.workflow)
+        return watch
+
+
+class Silent:
+    """The witness of a call that repeats an end which is recorded already."""
+
+    def saw(self, event: Event) -> None:
+        """Nothing is new."""
+
+    async def left(self, values: Mapping[str, Json], questions: tuple[Json, ...]) -> None:
+        """Nothing is new."""
+
+    async def broke(self, error: BaseException) -> None:
+        """Nothing is new."""
+
+
+class Watch:
+    """The witness of one call: what happens in it goes into the history, its end into the execution's row."""
+
+    def __init__(self, recorder: Recorder, execution: Execution, token: str, steps: Steps, number: int) -> None:
+        self._recorder, self._token, self._steps, self._number = recorder, token, steps, number
+        self.execution = execution
+        options = execution.options
+        self._quiet = not (options.get("trace") or options.get("streaming"))
+        self._text: Event | None = None
+
+    def saw(self, event: Event) -> None:
+        """Put an event into the history; text that is streamed is gathered, where it is kept at all."""
+        if event.kind == "step.token":
+            self._gather(event)
+            return
+        self._told_text()
+        self._add(event)
+
+    def tell(self, kind: EventKind, **data: Json) -> None:
+        """Put an event of the run into the history."""
+        at = self._recorder.now().isoformat()
+        self._add(Event(kind=kind, run=self.execution.run, at=at, data=data))
+
+    async def left(self, values: Mapping[str, Json], questions: tuple[Json, ...]) -> None:
+        """The run has come to an end or a rest: write down which, with all that happened up to it."""
+        self._told_text()
+        settled = settle(values, questions, self._steps)
+        kind, data = settled.event
+        self.tell(kind, **data)
+        await self._written(settled)
+
+    async def broke(self, error: BaseException) -> None:
+        """Whoever worked on the run has stopped; it can go on from its last checkpoint."""
+        self._told_text()
+        await self._written(Settled(status="paused", reason="interrupted"))
+
+    async def _written(self, settled: Settled) -> None:
+        recorder, name = self._recorder, self.execution.id
+        entries = recorder.history.take(name)
+        output = payloads.encoded(settled.output, "output") if settled.status == "completed" else None
+
+        def end(connection: Connection) -> None:
+            write(connection, entries)
+            digest = payloads.keep_bytes(connection, output) if output is not None else None
+            settled.write(connection, self.execution, self._token, recorder.now(), digest)
+
+        await recorder.records.writing(end)
+
+    # -- text ------------------------------------------------------------------------------------------------
+
+    def _gather(self, event: Event) -> None:
+        """Join the text that one step streams into fewer events."""
+        if self._quiet:
+            return
+        if self._text is not None and self._text.step == event.step and len(self._text.data["text"]) < 400:
+            joined = {"text": self._text.data["text"] + event.data["text"]}
+            self._text = replace(self._text, data=joined)
+            return
+        self._told_text()
+        self._text = event
+
+    def _told_text(self) -> None:
+        if self._text is not None:
+            self._add(self._text)
+            self._text = None
+
+    def _add(self, event: Event) -> None:
+        self._number += 1
+        self._recorder.history.add(Entry(self.execution.id, self._token, self._number, event))
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A run as it is taken up."""
+
+    thread: str
+    about: dict[str, Json]
+    input: Json
+    configurable: Mapping[str, Any]
+    origin: str
+    token: str
+
+    @property
+    def run(self) -> str:
+        return str(self.about["id"])
+
+
+def _taken_up(connection: Connection, taken: _Taken, now: datetime) -> tuple[Execution | None, int]:
+    """The execution, running and ours, with the number of its last event; None where its end is recorded already."""
+    execution = _known(connection, taken)
+    if execution is None:
+        execution = _made(connection, taken, now)
+    elif execution.ended:
+        if execution.run in ("", taken.run) and not taken.about.get("ended"):
+            raise IllegalMove(execution.id, execution.status, "running")
+        return None, 0
+    values = {
+        "status": "running",
+        "reason": "",
+        "run": taken.run,
+        "digest": taken.about.get("digest") or execution.digest,
+        "owner": taken.token,
+        "worker": taken.configurable.get(WORKER, ""),
+        "rev": EXECUTIONS.c.rev + 1,
+        "updated_at": now,
+        "started_at": sa.func.coalesce(EXECUTIONS.c.started_at, sa.literal(now, EXECUTIONS.c.started_at.type)),
+        "questions": None,
+        "wake_at": execution.deadline,
+    }
+    matching = (EXECUTIONS.c.id == execution.id, EXECUTIONS.c.status.notin_(ENDED))
+    if connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values)).rowcount == 0:
+        raise IllegalMove(execution.id, found(connection, execution.id).status, "running")
+    return found(connection, execution.id), last_number(connection, execution.id)
+
+
+def _known(connection: Connection, taken: _Taken) -> Execution | None:
+    """The execution that this run belongs to: the one that is named, else that of the run, else one that waits to begin."""
+    if (name := taken.configurable.get(EXECUTION)) is not None:
+        return found(connection, str(name))
+    of_thread = sa.select(EXECUTIONS).where(EXECUTIONS.c.thread == taken.thread)
+    for row in connection.execute(of_thread.order_by(EXECUTIONS.c.created_at.desc())).mappings():
+        if row["run"] == taken.run or (row["run"] == "" and row["status"] == "pending"):
+            return execution_of(row)
+    return None
+
+
+def _made(connection: Connection, taken: _Taken, now: datetime) -> Execution:
+    """The execution of a run that began at a door of its own."""
+    about, context = taken.about, taken.about.get("context") or {}
+    known = connection.execute(sa.select(EXECUTIONS.c.id).where(EXECUTIONS.c.id == taken.thread)).first()
+    name = taken.thread if known is None else f"{taken.thread}.{taken.run[:8]}"
+    session, user = context.get("session"), context.get("user")
+    connection.execute(
+        sa.insert(EXECUTIONS).values(
+            id=name,
+            thread=taken.thread,
+            run=taken.run,
+            workflow=str(about.get("workflow") or "")[:255],
+            digest=str(about.get("digest") or ""),
+            status="pending",
+            mode="sync",
+            priority=10,
+            session_id=_name_of(session),
+            user_id=_name_of(user),
+            origin=str(taken.configurable.get(ORIGIN) or taken.origin),
+            options={},
+            metadata={},
+            input=payloads.kept(connection, taken.input, "input"),
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    return found(connection, name)
+
+
+def _name_of(given: Json) -> str | None:
+    """The id of a session or user that the context names, by itself or in an object."""
+    if isinstance(given, Mapping):
+        given = given.get("id")
+    return str(given)[:255] if isinstance(given, str | int) and not isinstance(given, bool) else None

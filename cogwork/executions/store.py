@@ -1,0 +1,262 @@
+"""The executions that are recorded: made, found and moved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from cogwork.errors import EngineError, not_found
+from cogwork.executions.options import Options
+from cogwork.executions.record import Execution, execution_of
+from cogwork.executions.statuses import ENDED, IllegalMove, Status, sources
+from cogwork.records import Records, payloads
+from cogwork.records.tables.executions import EXECUTION_TAGS, EXECUTIONS, SEGMENTS
+from state.values import Json
+
+
+def utc_now() -> datetime:
+    """The time now."""
+    return datetime.now(UTC)
+
+
+def new_id(workflow: str) -> str:
+    """An id for an execution of the workflow, which is also that of its thread."""
+    return f"{workflow}-{secrets.token_hex(6)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """An execution that is asked for."""
+
+    workflow: str
+    input: Json = None
+    context: Mapping[str, Json] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+    workflow_id: str | None = None
+    version: int | None = None
+    digest: str = ""
+    session_id: str | None = None
+    user_id: str | None = None
+    parent_id: str | None = None
+    batch_id: str | None = None
+    origin: str = ""
+    id: str | None = None
+    """Its id, where the caller has drawn one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What must be the same where an idempotency key comes again."""
+        told = {"workflow": self.workflow, "input": self.input, "overrides": self.options.overrides}
+        return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+class Executions:
+    """The executions in the records; ``now`` is their clock."""
+
+    def __init__(self, records: Records, *, now: Callable[[], datetime] = utc_now) -> None:
+        self.records, self.now = records, now
+
+    # -- making ----------------------------------------------------------------------------------------------
+
+    async def create(self, request: Request) -> tuple[Execution, bool]:
+        """Record an execution as pending, with its first stretch; or find the one that its idempotency key means.
+
+        The second value says whether it is new.
+
+        Raises:
+            EngineError: ``invalid_input``; the key came with another request before, or the input is too large.
+        """
+        data = payloads.encoded(request.input, "input")
+        row = self._row(request)
+
+        def made(connection: Connection) -> tuple[Execution, bool]:
+            if (known := _of_key(connection, request)) is not None:
+                return known, False
+            digest = payloads.keep_bytes(connection, data)
+            connection.execute(sa.insert(EXECUTIONS).values(**row, input=digest))
+            _tag(connection, row["id"], request.options.tags, row["created_at"])
+            command = {"kind": "start", "context": dict(request.context)}
+            queue_segment(connection, row["id"], 1, command, row["created_at"])
+            return found(connection, row["id"]), True
+
+        try:
+            return await self.records.writing(made)
+        except EngineError as err:
+            if isinstance(err.__cause__, IntegrityError):  # Somebody else has the key since we looked.
+                return await self.records.writing(made)
+            raise
+
+    def _row(self, request: Request) -> dict[str, Any]:
+        options, now = request.options, self.now()
+        name = request.id or new_id(request.workflow)
+        return {
+            "id": name,
+            "thread": name,
+            "workflow": request.workflow,
+            "workflow_id": request.workflow_id,
+            "version": request.version,
+            "digest": request.digest,
+            "status": "pending",
+            "mode": options.mode,
+            "priority": options.priority,
+            "tenant": options.tenant,
+            "session_id": request.session_id,
+            "user_id": request.user_id,
+            "idempotency_key": options.idempotency_key,
+            "request": request.fingerprint if options.idempotency_key else None,
+            "parent_id": request.parent_id,
+            "batch_id": request.batch_id,
+            "origin": request.origin,
+            "options": options.model_dump(mode="json", exclude_defaults=True),
+            "metadata": options.metadata,
+            "segment": 1,
+            "created_at": now,
+            "updated_at": now,
+            "not_before": options.not_before(now),
+            "deadline": options.deadline,
+            "wake_at": options.deadline,
+        }
+
+    # -- finding ---------------------------------------------------------------------------------------------
+
+    async def get(self, name: str) -> Execution:
+        """The execution of that id.
+
+        Raises:
+            EngineError: ``execution_not_found``, with the nearest ids.
+        """
+        return await self.records.reading(lambda connection: found(connection, name))
+
+    async def input_of(self, execution: Execution) -> Json:
+        """What it was given."""
+        return await self.records.reading(lambda connection: payloads.found(connection, execution.input))
+
+    async def output_of(self, execution: Execution) -> Json:
+        """What it came to; None before its end."""
+        return await self.records.reading(lambda connection: payloads.found(connection, execution.output))
+
+    # -- moving ----------------------------------------------------------------------------------------------
+
+    async def move(
+        self, name: str, wanted: Status, *, among: Collection[str] | None = None, verb: str = "", **changes: Any
+    ) -> Execution:
+        """Move the execution to another status, where the table of moves (and ``among``) allows it; of several callers that
+        want it to leave the same status one succeeds.
+
+        Raises:
+            IllegalMove: it is in a status from which it cannot; ``changes`` are not made.
+            EngineError: ``execution_not_found``.
+        """
+        return await self.records.writing(
+            lambda connection: moved(connection, name, wanted, self.now(), among=among, verb=verb, **changes)
+        )
+
+    async def next_segment(self, name: str, command: Mapping[str, Json], *, verb: str = "resumed") -> Execution:
+        """Let a paused execution go on: it is pending again, with another stretch that begins with ``command``.
+
+        Raises:
+            IllegalMove: it is not paused.
+        """
+
+        def queued(connection: Connection) -> Execution:
+            now = self.now()
+            execution = moved(connection, name, "pending", now, among=("paused",), verb=verb, questions=None)
+            number = execution.segment + 1
+            connection.execute(sa.update(EXECUTIONS).where(EXECUTIONS.c.id == name).values(segment=number))
+            queue_segment(connection, name, number, command, now)
+            return found(connection, name)
+
+        return await self.records.writing(queued)
+
+    async def command_of(self, name: str, number: int) -> dict[str, Json]:
+        """What a stretch of the execution begins with."""
+        query = sa.select(SEGMENTS.c.command).where(SEGMENTS.c.execution_id == name, SEGMENTS.c.number == number)
+        command: dict[str, Json] | None = await self.records.reading(lambda c: c.execute(query).scalar())
+        return command if command is not None else {"kind": "go_on"}
+
+
+def found(connection: Connection, name: str) -> Execution:
+    """The execution of that id.
+
+    Raises:
+        EngineError: ``execution_not_found``, with the nearest ids.
+    """
+    row = connection.execute(sa.select(EXECUTIONS).where(EXECUTIONS.c.id == name)).mappings().first()
+    if row is None:
+        raise not_found("execution_not_found", "execution", name, _nearby(connection, name), execution_id=name)
+    tags = connection.execute(
+        sa.select(EXECUTION_TAGS.c.tag).where(EXECUTION_TAGS.c.execution_id == name).order_by(EXECUTION_TAGS.c.tag)
+    )
+    return execution_of(row, tuple(tags.scalars()))
+
+
+def moved(
+    connection: Connection,
+    name: str,
+    wanted: Status,
+    now: datetime,
+    *,
+    among: Collection[str] | None = None,
+    verb: str = "",
+    owner: str | None = None,
+    **changes: Any,
+) -> Execution:
+    """``Executions.move`` within a transaction; with ``owner`` only for whoever holds that token."""
+    allowed = [status for status in sources(wanted) if among is None or status in among]
+    matching = [EXECUTIONS.c.id == name, EXECUTIONS.c.status.in_(allowed)]
+    if owner is not None:
+        matching.append(EXECUTIONS.c.owner == owner)
+    values: dict[str, Any] = {"reason": "", **changes, "status": wanted, "rev": EXECUTIONS.c.rev + 1, "updated_at": now}
+    if wanted in ENDED:
+        values = {"ended_at": now, "wake_at": None, "questions": None, **values}
+    done = connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values))
+    if done.rowcount == 0:
+        raise IllegalMove(name, found(connection, name).status, wanted, verb)
+    return found(connection, name)
+
+
+def _of_key(connection: Connection, request: Request) -> Execution | None:
+    key = request.options.idempotency_key
+    if key is None:
+        return None
+    matching = (EXECUTIONS.c.tenant == request.options.tenant, EXECUTIONS.c.idempotency_key == key)
+    row = connection.execute(sa.select(EXECUTIONS.c.id, EXECUTIONS.c.request).where(*matching)).first()
+    if row is None:
+        return None
+    if row.request != request.fingerprint:
+        raise EngineError(
+            "invalid_input",
+            f"The idempotency key {key!r} belongs to execution {row.id}, which was asked for with another workflow, input "
+            "or overrides: use a new key",
+            execution_id=row.id,
+        )
+    return found(connection, row.id)
+
+
+def _nearby(connection: Connection, name: str) -> list[str]:
+    """Ids that begin alike, and the latest ones."""
+    like = name[:8].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    alike = sa.select(EXECUTIONS.c.id).where(EXECUTIONS.c.id.like(like, escape="\\")).limit(50)
+    latest = sa.select(EXECUTIONS.c.id).order_by(EXECUTIONS.c.created_at.desc(), EXECUTIONS.c.id.desc()).limit(50)
+    return [*connection.execute(alike).scalars(), *connection.execute(latest).scalars()]
+
+
+def _tag(connection: Connection, name: str, tags: Iterable[str], at: datetime) -> None:
+    rows = [{"execution_id": name, "tag": tag, "created_at": at} for tag in tags]
+    if rows:
+        connection.execute(sa.insert(EXECUTION_TAGS), rows)
+
+
+def queue_segment(connection: Connection, name: str, number: int, command: Mapping[str, Json], at: datetime) -> None:
+    """Note the next stretch of the execution."""
+    row = {"execution_id": name, "number": number, "command": dict(command), "queued_at": at}
+    connection.execute(sa.insert(SEGMENTS).values(**row))
