@@ -21,7 +21,8 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from cogwork.errors import EngineError
-from cogwork.records.database import BUSY_SECONDS, database_error
+from cogwork.records.database import BUSY_SECONDS
+from cogwork.records.grouped import database_error
 
 APPLICATION: Final = "cogwork"
 VERSION: Final = "1"

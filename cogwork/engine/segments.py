@@ -8,17 +8,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
-import sqlalchemy as sa
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from cogwork.engine.attempts import Attempt, ended, started
-from cogwork.errors import EngineError
+from cogwork.engine.attempts import Attempt, attempted
 from cogwork.executions.record import Execution
-from cogwork.executions.recorder import EXECUTION, WORKER, Recorder
+from cogwork.executions.recorder import TAKING, Recorder, Stuck, Taking
 from cogwork.executions.statuses import IllegalMove
 from cogwork.executions.store import Executions
-from cogwork.records.tables.executions import SEGMENTS
 from graphs.keeping import SHUTDOWN, request
 from state.durable import Request
 from state.errors import AnswerRefused, Fault, InputRefused, NotResumable, Owned, SpecError
@@ -81,26 +78,13 @@ class Segments:
         Raises:
             EngineError: ``execution_not_found``; ``database_error`` where the records stay away.
         """
-        attempt = await self._begun(name, number)
-        if attempt is None:
-            return "stale"
-        outcome = "failed"
-        try:
-            outcome = await self._driven(attempt, told)
-        finally:
-            with suppress(EngineError):
-                await self.executions.records.writing(lambda c: ended(c, attempt, outcome, self.executions.now()))
-        return outcome
-
-    async def _begun(self, name: str, number: int) -> Attempt | None:
-        execution = await self.executions.get(name)
+        attempt = await self.executions.records.reading(lambda connection: attempted(connection, name, number))
+        execution = attempt.execution
         if execution.segment != number or execution.ended or execution.status == "paused":
-            return None
+            return "stale"
         if execution.deadline is not None and execution.deadline <= self.executions.now() and not execution.run:
-            await self._failed(execution, _timeout(execution, "its deadline passed before it began"))
-            return None
-        now, worker = self.executions.now(), self.worker
-        return await self.executions.records.writing(lambda c: started(c, execution, number, worker, now))
+            return await self._failed(execution, _timeout(execution, "its deadline passed before it began"))
+        return await self._driven(attempt, told)
 
     async def _driven(self, attempt: Attempt, told: Callable[[Event], None] | None) -> str:
         execution = attempt.execution
@@ -116,19 +100,16 @@ class Segments:
                 await asyncio.sleep(PAUSE_SECONDS)
         except IllegalMove as err:
             return str(err.details.get("status"))
+        except Stuck as err:
+            return await self._failed(execution, Fault("internal", str(err), origin="workflow").record(node=""))
         except (SpecError, InputRefused, AnswerRefused, NotResumable) as err:
             fault = Fault("invalid_input", str(err), origin="workflow")
             return await self._failed(execution, fault.record(node=""))
 
     async def _once(self, attempt: Attempt, graph: Runnable, told: Callable[[Event], None] | None) -> str:
         execution = attempt.execution
-        config = self.config(execution)
-        snapshot = await graph.aget_state(config)
-        if await self._stuck(attempt, snapshot):
-            fault = Fault(
-                "internal", f"whoever worked on it died {attempt.stuck} times at the same place", origin="workflow"
-            )
-            return await self._failed(execution, fault.record(node=""))
+        snapshot = await graph.aget_state(self.config(attempt))
+        config = self.config(attempt, snapshot)
         input, more = await self._given(attempt, snapshot, graph)
         self.at_work[execution.thread] = graph.checkpointer
         tokens = told is not None or bool(execution.options.get("streaming") or execution.options.get("trace"))
@@ -141,10 +122,17 @@ class Segments:
             self.at_work.pop(execution.thread, None)
         return (await self.executions.get(execution.id)).status
 
-    def config(self, execution: Execution) -> RunnableConfig:
+    def config(self, attempt: Attempt, snapshot: Any = None) -> RunnableConfig:
         """What the execution's graph is called with."""
-        own = {EXECUTION: execution.id, WORKER: self.worker}
-        return {"configurable": {"thread_id": execution.thread, **own}}
+        standing = (snapshot.config or {}).get("configurable", {}) if snapshot is not None else {}
+        taking = Taking(
+            execution=attempt.execution.id,
+            segment=attempt.number,
+            worker=self.worker,
+            checkpoint=str(standing.get("checkpoint_id") or ""),
+            most_stuck=self.most_stuck,
+        )
+        return {"configurable": {"thread_id": attempt.execution.thread, TAKING: taking}}
 
     # -- what the segment begins with ------------------------------------------------------------------------
 
@@ -159,15 +147,6 @@ class Segments:
         open_ = {i.value["at"] for i in snapshot.interrupts if isinstance(i.value, dict) and "at" in i.value}
         answers = {path: answer for path, answer in (command.get("answers") or {}).items() if path in open_}
         return (Command(resume=answers) if answers else None), {}
-
-    async def _stuck(self, attempt: Attempt, snapshot: Any) -> bool:
-        """Note the checkpoint that this attempt begins at; whether too many have died there."""
-        checkpoint = str((snapshot.config or {}).get("configurable", {}).get("checkpoint_id") or "")
-        attempt.stuck = attempt.stuck + 1 if checkpoint == attempt.checkpoint and attempt.count > 1 else 0
-        key = (SEGMENTS.c.execution_id == attempt.execution.id, SEGMENTS.c.number == attempt.number)
-        values = {"checkpoint": checkpoint, "stuck": attempt.stuck}
-        await self.executions.records.writing(lambda c: c.execute(sa.update(SEGMENTS).where(*key).values(**values)))
-        return attempt.stuck >= self.most_stuck
 
     # -- limits ----------------------------------------------------------------------------------------------
 

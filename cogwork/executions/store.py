@@ -82,11 +82,12 @@ class Executions:
             if (known := _of_key(connection, request)) is not None:
                 return known, False
             digest = payloads.keep_bytes(connection, data)
-            connection.execute(sa.insert(EXECUTIONS).values(**row, input=digest))
+            inserted = sa.insert(EXECUTIONS).values(**row, input=digest).returning(EXECUTIONS)
+            made = connection.execute(inserted).mappings().one()
             _tag(connection, row["id"], request.options.tags, row["created_at"])
             command = {"kind": "start", "context": dict(request.context)}
             queue_segment(connection, row["id"], 1, command, row["created_at"])
-            return found(connection, row["id"]), True
+            return execution_of(made, tuple(sorted(request.options.tags))), True
 
         try:
             return await self.records.writing(made)

@@ -11,7 +11,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from cogwork.errors import EngineError
-from cogwork.records.database import PATIENCE_SECONDS, database_error
+from cogwork.records.database import PATIENCE_SECONDS
+from cogwork.records.grouped import database_error
 
 HEAD: Final = "0001"
 """The revision that this code needs; the newest file in ``migrations/versions``."""
