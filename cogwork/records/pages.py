@@ -61,7 +61,7 @@ def paged(
         EngineError: ``invalid_input`` for a limit that is none, ``invalid_cursor`` for a cursor that was not made here, was
             altered, or belongs to another list.
     """
-    if isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
         raise EngineError(
             "invalid_input", f"limit is {limit!r}: it must be a number from 1 to {MAX_LIMIT}", limit=limit
         )
