@@ -58,9 +58,7 @@ def written_json(value: Json, what: str = "value", *, sorted_keys: bool = False)
     """
 
     def dumped(ascii_only: bool) -> str:
-        return json.dumps(
-            value, ensure_ascii=ascii_only, sort_keys=sorted_keys, separators=(",", ":"), allow_nan=False
-        )
+        return json.dumps(value, ensure_ascii=ascii_only, sort_keys=sorted_keys, separators=(",", ":"), allow_nan=False)
 
     try:
         text = dumped(False)

@@ -181,8 +181,9 @@ def _sqlite(path: Path, synchronous: str) -> sa.Engine:
 def _postgres(url: str, connections: int) -> tuple[sa.Engine, str]:
     try:
         import psycopg
+        from psycopg.conninfo import conninfo_to_dict
 
-        from cogwork.store.postgres_database import DEFAULTS, _where, conninfo_to_dict
+        from cogwork.store.postgres_database import DEFAULTS, _where
     except ImportError as err:
         message = f"database_url is set, but {err.name or 'psycopg'} is missing: install cogwork[postgres]"
         raise EngineError("database_error", message) from err
@@ -193,7 +194,7 @@ def _postgres(url: str, connections: int) -> tuple[sa.Engine, str]:
             "The setting database_url is no address of PostgreSQL: write postgresql://user:password@host:5432/database"
         )
         raise EngineError("database_error", message) from None
-    defaults = {key: value for key, value in DEFAULTS.items() if key not in given}
+    defaults: dict[str, Any] = {key: value for key, value in DEFAULTS.items() if key not in given}
 
     def connect() -> Any:
         return psycopg.connect(url, **defaults, application_name="cogwork records", prepare_threshold=None)

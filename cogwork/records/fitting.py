@@ -34,7 +34,9 @@ def hold_to_columns(engine: Engine) -> None:
             for name, value in given.items():
                 column = kept.get(name)
                 for each in value if isinstance(value, list | tuple) else (value,):
-                    _fits(column.name if column is not None else name, each, column.type if column is not None else None)
+                    _fits(
+                        column.name if column is not None else name, each, column.type if column is not None else None
+                    )
 
 
 def _kept(context: Any) -> Mapping[str, sa.Column[Any]]:
