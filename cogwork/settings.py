@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from cogwork.configuration import layers, merged
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
 from cogwork.secrets import SecretSource
+from cogwork.sections import Engine, History, Lasting, Retention
 from cogwork.tools.mcp.config import NAME, McpServer
 from cogwork.tools.openapi.source import OpenApiSource
 from state.values import MAX_BYTES
@@ -21,6 +22,8 @@ from state.values import MAX_BYTES
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
 CATALOG = HOUSE / "graphs" / "catalog"
+PAYLOAD_BYTES = 64 * 1024 * 1024
+"""What the records take at most, whatever is set."""
 
 
 def environment() -> Mapping[str, str]:
@@ -137,6 +140,31 @@ class Settings(BaseSettings):
 
     openapi: dict[str, OpenApiSource] = Field(
         default_factory=dict, description="HTTP services whose operations are tools, by the name that those begin with."
+    )
+
+    engine: Engine = Field(default_factory=Engine, description="How workers work: a table.")
+    retention: Retention = Field(default_factory=Retention, description="How long what has ended is kept: a table.")
+    history: History = Field(
+        default_factory=History, description="How much of a conversation an execution is shown: a table."
+    )
+    session_ttl: Lasting = Field(
+        default=30 * 86400.0, description="How long after its last use a session expires that says nothing else."
+    )
+    compression_above: int = Field(
+        default=1024, ge=0, description="Inputs, outputs and specs of more bytes are stored compressed."
+    )
+    max_payload_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1024,
+        le=PAYLOAD_BYTES,
+        description="The largest input or output, in bytes of JSON.",
+    )
+    connection_pool_size: int = Field(
+        default=10, ge=1, le=500, description="Connections that a process has to PostgreSQL for the records, at most."
+    )
+    code_workflows: list[str] = Field(
+        default_factory=list,
+        description="Patterns of module:name, such as shop.flows:*, of workflows in Python that workers may import.",
     )
 
     @field_validator("openapi")

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from cogwork.errors import EngineError
 from cogwork.records.grouped import Grouped, database_error
@@ -98,6 +98,8 @@ class Records:
             try:
                 return attempt()
             except SQLAlchemyError as err:
+                if isinstance(err, StatementError) and isinstance(err.orig, EngineError):
+                    raise err.orig from None
                 if not _away(err) or time.monotonic() > end or self._closing.is_set():
                     raise database_error(self.where, err) from err
             self._closing.wait(PAUSE_SECONDS)
@@ -130,6 +132,7 @@ def opened(
     Raises:
         EngineError: ``database_error``; it cannot be reached, is full or foreign, or was made by a newer cogwork.
     """
+    from cogwork.records.fitting import hold_to_columns
     from cogwork.records.schema import bring_up
 
     if url is not None:
@@ -137,6 +140,7 @@ def opened(
         engine, where = _postgres(secret, connections)
     else:
         engine, where = _sqlite(Path(path), synchronous), str(path)
+    hold_to_columns(engine)
     try:
         created = bring_up(engine, where)
     except BaseException:

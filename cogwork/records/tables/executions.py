@@ -71,6 +71,15 @@ EXECUTIONS: Final = Table(
         sqlite_where=text("wake_at IS NOT NULL"),
         postgresql_where=text("wake_at IS NOT NULL"),
     ),
+    *(
+        Index(
+            f"ix_cogwork_executions_{payload}",
+            payload,
+            sqlite_where=text(f"{payload} IS NOT NULL"),
+            postgresql_where=text(f"{payload} IS NOT NULL"),
+        )
+        for payload in ("input", "output")
+    ),
     Index(
         "ix_cogwork_executions_ended",
         "ended_at",

@@ -16,13 +16,30 @@ depends_on = None
 def upgrade() -> None:
     """Make all tables."""
     op.create_table(
+        "cogwork_agent_capabilities",
+        sa.Column("agent_id", sa.String(length=255), nullable=False),
+        sa.Column("capability", sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint("agent_id", "capability", name=op.f("pk_cogwork_agent_capabilities")),
+    )
+    op.create_index(
+        "ix_cogwork_agent_capabilities_capability",
+        "cogwork_agent_capabilities",
+        ["capability", "agent_id"],
+        unique=False,
+    )
+    op.create_table(
         "cogwork_agents",
         sa.Column("id", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("record", Plain(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_agents")),
     )
+    op.create_index(op.f("ix_cogwork_agents_name"), "cogwork_agents", ["name"], unique=False)
+    op.create_index("ix_cogwork_agents_page", "cogwork_agents", ["created_at", "id"], unique=False)
+    op.create_index("ix_cogwork_agents_status", "cogwork_agents", ["status", "created_at", "id"], unique=False)
     op.create_table(
         "cogwork_batches",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -129,6 +146,22 @@ def upgrade() -> None:
         sqlite_where=sa.text("ended_at IS NOT NULL"),
         postgresql_where=sa.text("ended_at IS NOT NULL"),
     )
+    op.create_index(
+        "ix_cogwork_executions_input",
+        "cogwork_executions",
+        ["input"],
+        unique=False,
+        sqlite_where=sa.text("input IS NOT NULL"),
+        postgresql_where=sa.text("input IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_cogwork_executions_output",
+        "cogwork_executions",
+        ["output"],
+        unique=False,
+        sqlite_where=sa.text("output IS NOT NULL"),
+        postgresql_where=sa.text("output IS NOT NULL"),
+    )
     op.create_index("ix_cogwork_executions_page", "cogwork_executions", ["created_at", "id"], unique=False)
     op.create_index(
         "ix_cogwork_executions_parent", "cogwork_executions", ["parent_id", "created_at", "id"], unique=False
@@ -195,11 +228,13 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=255), nullable=False),
         sa.Column("target", sa.String(length=255), nullable=False),
         sa.Column("record", Plain(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_handoffs")),
     )
-    op.create_index(op.f("ix_cogwork_handoffs_source"), "cogwork_handoffs", ["source"], unique=False)
-    op.create_index(op.f("ix_cogwork_handoffs_target"), "cogwork_handoffs", ["target"], unique=False)
+    op.create_index("ix_cogwork_handoffs_page", "cogwork_handoffs", ["created_at", "id"], unique=False)
+    op.create_index("ix_cogwork_handoffs_source", "cogwork_handoffs", ["source", "created_at", "id"], unique=False)
+    op.create_index("ix_cogwork_handoffs_target", "cogwork_handoffs", ["target", "created_at", "id"], unique=False)
     op.create_table(
         "cogwork_label_moves",
         sa.Column("workflow_id", sa.String(length=64), nullable=False),
