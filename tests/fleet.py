@@ -31,8 +31,8 @@ CHAIN: dict[str, Any] = {
     "input": {"n": {"type": "integer"}},
     "nodes": {
         "one": {"type": "tool", "tool": "ledger.note", "args": {"n": "{{ input.n }}"}},
-        "two": {"type": "tool", "tool": "ledger.note", "args": {"n": "{{ one + 1 }}"}},
-        "three": {"type": "tool", "tool": "ledger.note", "args": {"n": "{{ two + 1 }}"}},
+        "two": {"type": "tool", "tool": "ledger.note", "args": {"n": "{{ one }}"}},
+        "three": {"type": "tool", "tool": "ledger.note", "args": {"n": "{{ two }}"}},
     },
     "output": "{{ three }}",
 }

@@ -23,7 +23,9 @@ AT_HAND: Final = 256
 class Compiler(Protocol):
     """What makes a graph of a workflow."""
 
-    def __call__(self, workflow: Workflow, *, checkpointer: Any, resolve: Callable[..., Any]) -> WorkflowGraph:
+    def __call__(
+        self, source: Workflow, /, *, checkpointer: Any = None, resolve: Callable[..., Any] | None = None
+    ) -> WorkflowGraph:
         """The compiled graph.
 
         Raises:

@@ -42,7 +42,9 @@ class House(Protocol):
     def specs(self) -> SpecStore:
         """The specs that runs began with, from before there were records."""
 
-    def compile(self, source: Any, **options: Any) -> WorkflowGraph:
+    def compile(
+        self, source: Any, *, checkpointer: Any = None, resolve: Callable[..., Any] | None = None
+    ) -> WorkflowGraph:
         """The compiled graph of a workflow."""
 
 

@@ -7,11 +7,11 @@ An execution is a LangGraph thread; each stretch of it between two rests, a segm
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +33,7 @@ DEFAULT: Final = "cogwork"
 """The queue of executions that name none."""
 POOL: Final = 5
 WAITING: Final = ("ENQUEUED", "DELAYED")
-_NAME: Final = re.compile(r"[A-Za-z][\w-]{0,62}")
+_LOCK: Final = 0x0C09_0002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +148,28 @@ def migrated(queues: Queues, engine: sa.Engine) -> None:
             use_listen_notify=False,
             app_name=APPLICATION,
         )
-        made.run_migrations()
+        with _alone(engine):
+            made.run_migrations()
     except SQLAlchemyError as err:
         raise database_error("the queue", err) from err
+
+
+@contextmanager
+def _alone(engine: sa.Engine) -> Iterator[None]:
+    """One process at a time: on PostgreSQL DBOS's own migrations deadlock where two begin at once.
+
+    The lock is tried again and again, as one that is waited for would hold up their ``CREATE INDEX CONCURRENTLY``.
+    """
+    if engine.dialect.name == "sqlite":
+        yield
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LOCK})").scalar():
+            time.sleep(0.1)
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK})")
 
 
 class QueueClient:
