@@ -16,7 +16,10 @@ from cogwork.executions.record import Execution
 from cogwork.executions.recorder import TAKING, Recorder, Stuck, Taking
 from cogwork.executions.statuses import IllegalMove
 from cogwork.executions.store import Executions
+from graphs.calls import ENDED
+from graphs.graph import WorkflowGraph
 from graphs.keeping import SHUTDOWN, request
+from graphs.witnessing import step_facts
 from state.durable import Request
 from state.errors import AnswerRefused, Fault, InputRefused, NotResumable, Owned, SpecError
 from state.events import Event
@@ -110,6 +113,8 @@ class Segments:
         execution = attempt.execution
         snapshot = await graph.aget_state(self.config(attempt))
         config = self.config(attempt, snapshot)
+        if over(snapshot):
+            return await self._noted(execution, graph, snapshot, config)
         input, more = await self._given(attempt, snapshot, graph)
         self.at_work[execution.thread] = graph.checkpointer
         tokens = told is not None or bool(execution.options.get("streaming") or execution.options.get("trace"))
@@ -120,6 +125,17 @@ class Segments:
                         told(event)
         finally:
             self.at_work.pop(execution.thread, None)
+        return (await self.executions.get(execution.id)).status
+
+    async def _noted(self, execution: Execution, graph: Runnable, snapshot: Any, config: RunnableConfig) -> str:
+        """Note an end that is in the checkpoint: whoever brought it about has died before it could."""
+        async with graph.checkpointer.owners.held(execution.thread):
+            about = {**snapshot.values["run"], "ended": True}
+            steps = step_facts(graph.plan) if isinstance(graph, WorkflowGraph) else {}
+            witness = await self.recorder.began(
+                execution.thread, about, input=None, steps=steps, configurable=config["configurable"]
+            )
+            await witness.left(snapshot.values, ())
         return (await self.executions.get(execution.id)).status
 
     def config(self, attempt: Attempt, snapshot: Any = None) -> RunnableConfig:
@@ -192,6 +208,12 @@ class Segments:
         """Ask all runs that are worked on to rest at once, so that another worker goes on with them."""
         for thread, saver in list(self.at_work.items()):
             await saver.requests.make(thread, request("pause", SHUTDOWN))
+
+
+def over(snapshot: Any) -> bool:
+    """Whether the thread's run has come to its end."""
+    run = snapshot.values.get("run") if isinstance(snapshot.values, Mapping) else None
+    return isinstance(run, Mapping) and run.get("status") in ENDED and "__start__" not in snapshot.next
 
 
 def _asked(command: Mapping[str, Json]) -> Request | None:
