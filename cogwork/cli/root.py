@@ -13,6 +13,7 @@ from cogwork.cli import (
     author,
     catalog,
     chain,
+    clean,
     config,
     context,
     diff,
@@ -88,6 +89,7 @@ for _panel, _commands in {
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
     "What there is": (catalog.workflows, catalog.modes, models.models, agents.agents, mcp.mcp, config.config),
+    "Upkeep": (clean.clean,),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
