@@ -396,6 +396,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("depth", sa.Integer(), server_default="1", nullable=False),
         sa.PrimaryKeyConstraint("workflow_id", "version", "kind", "name", name=op.f("pk_cogwork_uses")),
     )
     op.create_index("ix_cogwork_uses_name", "cogwork_uses", ["kind", "name"], unique=False)
