@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cogwork.engine.dispatch import Dispatch
 from cogwork.engine.graphs import KeptGraphs
@@ -19,11 +19,13 @@ from cogwork.records import Records
 from cogwork.records.bundles import Bundles
 
 if TYPE_CHECKING:
+    from cogwork.library.library import Library
     from cogwork.settings import Settings
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.store.specs import SpecStore
     from graphs.graph import WorkflowGraph
+    from graphs.language.load import Workflow
 
 
 class House(Protocol):
@@ -42,6 +44,9 @@ class House(Protocol):
     def specs(self) -> SpecStore:
         """The specs that runs began with, from before there were records."""
 
+    def load(self, source: Any, overrides: Mapping[str, Any] | None = None) -> Workflow:
+        """The workflow that ``source`` means."""
+
     def compile(
         self, source: Any, *, checkpointer: Any = None, resolve: Callable[..., Any] | None = None
     ) -> WorkflowGraph:
@@ -53,6 +58,7 @@ class Parts:
     """What one event loop needs to start, run and move executions; ``shared`` with others are records and checkpoints."""
 
     house: House
+    library: Library
     records: Records
     saver: SqliteCheckpoints | PostgresCheckpoints
     queues: Queues
@@ -81,6 +87,12 @@ class Shared:
         self._client: QueueClient | None = None
         self._gate = threading.Lock()
 
+    def library(self) -> Library:
+        """A library over the records."""
+        from cogwork.library.library import Library
+
+        return Library(self.records, cast("Any", self.house), now=self.now)
+
     def queue(self) -> QueueClient:
         """The queue's client."""
         with self._gate:
@@ -88,16 +100,18 @@ class Shared:
                 self._client = QueueClient(self.queues)
             return self._client
 
-    def parts(self) -> Parts:
-        """The parts for one event loop."""
+    def parts(self, library: Library | None = None) -> Parts:
+        """The parts for one event loop; with the library whose code workflows this process has at hand, else one of its own."""
+        library = library or self.library()
         house, records, saver = self.house, self.records, self.saver
         executions, history = Executions(records, now=self.now), History(records)
         recorder = Recorder(records, history, origin=self.origin, now=self.now)
         bundles = Bundles(records, house.specs())
-        graphs = KeptGraphs(bundles, house.compile, saver, recorder)
+        graphs = KeptGraphs(bundles, house, saver, recorder, library)
         segments = Segments(executions, recorder, graphs)
         return Parts(
             house=house,
+            library=library,
             records=records,
             saver=saver,
             queues=self.queues,

@@ -12,14 +12,14 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from cogwork.engine.attempts import Attempt, attempted
+from cogwork.engine.foreign import asking, end_of, recorded, run_of
 from cogwork.executions.record import Execution
-from cogwork.executions.recorder import TAKING, Recorder, Stuck, Taking
+from cogwork.executions.recorder import TAKING, Recorder, Stuck, Taking, Watch
+from cogwork.executions.settling import Settled
 from cogwork.executions.statuses import IllegalMove
 from cogwork.executions.store import Executions
-from graphs.calls import ENDED
 from graphs.graph import WorkflowGraph
 from graphs.keeping import SHUTDOWN, request
-from graphs.witnessing import step_facts
 from state.durable import Request
 from state.errors import AnswerRefused, Fault, InputRefused, NotResumable, Owned, SpecError
 from state.events import Event
@@ -113,29 +113,41 @@ class Segments:
         execution = attempt.execution
         snapshot = await graph.aget_state(self.config(attempt))
         config = self.config(attempt, snapshot)
-        if over(snapshot):
-            return await self._noted(execution, graph, snapshot, config)
+        if (end := end_of(graph, snapshot)) is not None:
+            return await self._noted(execution, graph, snapshot, end, config)
         input, more = await self._given(attempt, snapshot, graph)
         self.at_work[execution.thread] = graph.checkpointer
         tokens = told is not None or bool(execution.options.get("streaming") or execution.options.get("trace"))
         try:
             async with self._limited(attempt, graph):
-                async for event in graph.aevents(input, config, tokens=tokens, **more):
+                async for event in self._events(execution, graph, input, config, tokens=tokens, **more):
                     if told is not None:
                         told(event)
         finally:
             self.at_work.pop(execution.thread, None)
         return (await self.executions.get(execution.id)).status
 
-    async def _noted(self, execution: Execution, graph: Runnable, snapshot: Any, config: RunnableConfig) -> str:
+    def _events(
+        self, execution: Execution, graph: Runnable, input: Any, config: RunnableConfig, **options: Any
+    ) -> AsyncIterator[Event]:
+        """What happens in the call; a graph of ours tells the recorder by itself."""
+        events = graph.aevents(input, config, **options)
+        if isinstance(graph, WorkflowGraph):
+            return events
+        about = {"workflow": execution.workflow, "digest": execution.digest}
+        return recorded(events, self.recorder, execution.thread, about, config)
+
+    async def _noted(
+        self, execution: Execution, graph: Runnable, snapshot: Any, end: Settled, config: RunnableConfig
+    ) -> str:
         """Note an end that is in the checkpoint: whoever brought it about has died before it could."""
+        about = {"id": execution.run, **run_of(snapshot), "workflow": execution.workflow, "ended": True}
         async with graph.checkpointer.owners.held(execution.thread):
-            about = {**snapshot.values["run"], "ended": True}
-            steps = step_facts(graph.plan) if isinstance(graph, WorkflowGraph) else {}
             witness = await self.recorder.began(
-                execution.thread, about, input=None, steps=steps, configurable=config["configurable"]
+                execution.thread, about, input=None, steps={}, configurable=config["configurable"]
             )
-            await witness.left(snapshot.values, ())
+            if isinstance(witness, Watch):
+                await witness.settled(end)
         return (await self.executions.get(execution.id)).status
 
     def config(self, attempt: Attempt, snapshot: Any = None) -> RunnableConfig:
@@ -160,8 +172,10 @@ class Segments:
             return input, {"context": command.get("context") or None}
         if (asked := _asked(command)) is not None:
             await graph.checkpointer.requests.make(execution.thread, asked)
-        open_ = {i.value["at"] for i in snapshot.interrupts if isinstance(i.value, dict) and "at" in i.value}
-        answers = {path: answer for path, answer in (command.get("answers") or {}).items() if path in open_}
+        answers = command.get("answers") or {}
+        if answers:  # Those that a process had given before it died are not given again.
+            open_ = await asking(graph, snapshot, self.config(attempt))
+            answers = {path: answer for path, answer in answers.items() if path in open_}
         return (Command(resume=answers) if answers else None), {}
 
     # -- limits ----------------------------------------------------------------------------------------------
@@ -208,12 +222,6 @@ class Segments:
         """Ask all runs that are worked on to rest at once, so that another worker goes on with them."""
         for thread, saver in list(self.at_work.items()):
             await saver.requests.make(thread, request("pause", SHUTDOWN))
-
-
-def over(snapshot: Any) -> bool:
-    """Whether the thread's run has come to its end."""
-    run = snapshot.values.get("run") if isinstance(snapshot.values, Mapping) else None
-    return isinstance(run, Mapping) and run.get("status") in ENDED and "__start__" not in snapshot.next
 
 
 def _asked(command: Mapping[str, Json]) -> Request | None:

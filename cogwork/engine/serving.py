@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cogwork.engine.parts import Parts, Shared
 from cogwork.engine.worker import Chore, Worker
 from cogwork.errors import EngineError
+
+if TYPE_CHECKING:
+    from cogwork.library.library import Library
 
 
 def worker_of(parts: Parts, *, chores: Sequence[Chore] = (), **options: Any) -> Worker:
@@ -28,8 +31,8 @@ def worker_of(parts: Parts, *, chores: Sequence[Chore] = (), **options: Any) -> 
 class Beside:
     """A worker in a thread of this process; begun by ``start``, ended in order by ``stop``."""
 
-    def __init__(self, shared: Shared, **options: Any) -> None:
-        self._shared, self._options = shared, options
+    def __init__(self, shared: Shared, *, library: Library | None = None, **options: Any) -> None:
+        self._shared, self._library, self._options = shared, library, options
         self._ready, self._begun = threading.Event(), threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -63,7 +66,7 @@ class Beside:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        parts = self._shared.parts()
+        parts = self._shared.parts(self._library)
         try:
             await worker_of(parts, **self._options).serve(self._stop, self._ready.set)
         finally:

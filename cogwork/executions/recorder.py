@@ -117,8 +117,11 @@ class Watch:
 
     async def left(self, values: Mapping[str, Json], questions: tuple[Json, ...]) -> None:
         """The run has come to an end or a rest: write down which, with all that happened up to it."""
+        await self.settled(settle(values, questions, self._steps))
+
+    async def settled(self, settled: Settled) -> None:
+        """``left``, for a caller that knows what the run has come to."""
         self._told_text()
-        settled = settle(values, questions, self._steps)
         kind, data = settled.event
         self.tell(kind, **data)
         await self._written(settled)

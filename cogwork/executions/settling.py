@@ -113,10 +113,11 @@ def _step_rows(nodes: Mapping[str, Json], steps: Steps) -> Iterable[dict[str, An
     for path, record in nodes.items():
         if isinstance(record, Mapping) and record.get("status") in OVER:
             node = bare(path)
-            yield _step_row(path, node, record, steps.get(node) or {})
+            yield step_row(path, node, record, steps.get(node) or {})
 
 
-def _step_row(path: str, node: str, record: Mapping[str, Json], facts: Mapping[str, str]) -> dict[str, Any]:
+def step_row(path: str, node: str, record: Mapping[str, Json], facts: Mapping[str, str]) -> dict[str, Any]:
+    """The row of a step that has settled."""
     began, ended = _instant(record.get("started_at")), _instant(record.get("ended_at"))
     usage, error = record.get("usage") or {}, record.get("error")
     cause = record.get("cause")
