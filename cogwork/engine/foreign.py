@@ -71,7 +71,9 @@ def settled_of(event: Event, steps: tuple[dict[str, Any], ...] = ()) -> Settled:
     at = datetime.fromisoformat(event.at)
     match event.kind:
         case "run.completed":
-            return Settled(status="completed", output=data.get("output"), ended_at=at, usage=usage, steps=rows)
+            return Settled(
+                status="completed", output=data.get("output"), ended_at=at, usage=usage, steps=rows, whole=False
+            )
         case "run.failed" | "run.cancelled":
             error = data.get("error") or {}
             status = "failed" if event.kind == "run.failed" else "cancelled"
@@ -82,11 +84,13 @@ def settled_of(event: Event, steps: tuple[dict[str, Any], ...] = ()) -> Settled:
                 ended_at=at,
                 usage=usage,
                 steps=rows,
+                whole=False,
             )
         case _:
             questions = tuple(data.get("questions") or ())
             reason = str(data.get("reason") or ("human" if questions else "requested"))
-            return Settled(status="paused", reason=reason, questions=questions, usage=usage, steps=rows)
+            more: dict[str, Any] = {"usage": usage, "steps": rows, "whole": False}
+            return Settled(status="paused", reason=reason, questions=questions, **more)
 
 
 # -- by the checkpoint ---------------------------------------------------------------------------------------------------

@@ -54,8 +54,11 @@ class ExecutionResult:
             "errors": [error.get("message") for error in self.errors],
         }
 
+    def __getitem__(self, key: str) -> Json:
+        return self.to_dict()[key]
+
     def to_dict(self) -> dict[str, Json]:
-        """The result as plain JSON."""
+        """The result as plain JSON; the result itself can be read like it."""
         told = self.execution.to_dict()
         return {
             **told,

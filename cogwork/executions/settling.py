@@ -35,6 +35,8 @@ class Settled:
     ended_at: datetime | None = None
     wake_at: datetime | None = None
     steps: tuple[dict[str, Any], ...] = ()
+    whole: bool = True
+    """Whether ``steps`` are those of the whole run, rather than of this call."""
 
     @property
     def event(self) -> tuple[EventKind, dict[str, Json]]:
@@ -72,7 +74,7 @@ class Settled:
         if connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values)).rowcount == 0:
             return False
         if self.steps:
-            _write_steps(connection, execution, self.steps)
+            _write_steps(connection, execution, self.steps, whole=self.whole)
         return True
 
 
@@ -141,8 +143,10 @@ def step_row(path: str, node: str, record: Mapping[str, Json], facts: Mapping[st
     }
 
 
-def _write_steps(connection: Connection, execution: Execution, steps: tuple[dict[str, Any], ...]) -> None:
-    """Replace what is recorded of the execution's steps."""
+def _write_steps(
+    connection: Connection, execution: Execution, steps: tuple[dict[str, Any], ...], *, whole: bool
+) -> None:
+    """Replace what is recorded of the execution's steps, or of some of them."""
     of = {
         "execution_id": execution.id,
         "run": execution.run,
@@ -150,6 +154,7 @@ def _write_steps(connection: Connection, execution: Execution, steps: tuple[dict
         "workflow_id": execution.workflow_id,
         "version": execution.version,
     }
-    connection.execute(sa.delete(STEPS).where(STEPS.c.execution_id == execution.id))
     rows = {step["path"]: {**of, **step} for step in steps}
+    old = [STEPS.c.execution_id == execution.id, *([] if whole else [STEPS.c.path.in_(rows)])]
+    connection.execute(sa.delete(STEPS).where(*old))
     connection.execute(sa.insert(STEPS), list(rows.values()))
