@@ -64,7 +64,13 @@ class Ledger:
         return name
 
     def step(
-        self, execution: str, path: str = "ask", *, start: datetime | None = None, seconds: float | None = 1.0, **more: Any
+        self,
+        execution: str,
+        path: str = "ask",
+        *,
+        start: datetime | None = None,
+        seconds: float | None = 1.0,
+        **more: Any,
     ) -> None:
         """A step that is done, of the execution of that id."""
         begun = start or ago(hours=1)
@@ -91,7 +97,9 @@ class Ledger:
         }
         self.steps.append(row | more)
 
-    def segment(self, execution: str, number: int, queued: datetime, ended: datetime | None, outcome: str = "paused") -> None:
+    def segment(
+        self, execution: str, number: int, queued: datetime, ended: datetime | None, outcome: str = "paused"
+    ) -> None:
         """A stretch of an execution."""
         row = {"execution_id": execution, "number": number, "command": {}, "queued_at": queued}
         self.segments.append(row | {"started_at": queued, "ended_at": ended, "outcome": outcome})
