@@ -22,30 +22,46 @@ from state.values import Json
 if TYPE_CHECKING:
     from cogwork.records import Records
 
-STALE_SECONDS: Final = 60.0
-"""A worker of which nothing was heard for so long is taken for dead."""
+STALE_SECONDS: Final = 30.0
+"""A worker of which nothing was heard for so long, six of its beats, is taken for dead."""
 LITTLE_BYTES: Final = 2 * 1024**3
 HARDLY_ANY_BYTES: Final = 256 * 1024**2
 
 
 def records_probe(records: Records) -> Probe:
     """Whether the records can be read, at which revision they are, and what they take; unhealthy at another revision."""
+    return lambda: aside(lambda: looked_at(records))
 
-    def look() -> Part:
-        # Not records.read, which is patient with a server that is away: here that is the answer.
-        try:
-            with records.engine.connect() as connection:
-                found, size = revision(connection), connection.execute(_size(records.dialect)).scalar()
-        except SQLAlchemyError as err:
-            return Part(status="unhealthy", detail=str(database_error(records.where, err)))
-        figures: dict[str, Json] = {"database": records.dialect, "where": records.where, "revision": found}
-        figures["size_bytes"] = int(size or 0)
-        if found != HEAD:
-            detail = f"its schema has revision {found}, and this cogwork needs {HEAD}"
-            return Part(status="unhealthy", detail=detail, figures=figures)
-        return Part(status="healthy", detail=f"{records.dialect}, revision {found}", figures=figures)
 
-    return lambda: aside(look)
+def opened_probes(
+    opening: Callable[[], AbstractContextManager[Records]], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> dict[str, Probe]:
+    """Probes of records that are not open yet: ``records`` and ``workers``; each opens and closes them for itself."""
+
+    def of(look: Callable[[Records], Part]) -> Probe:
+        def call() -> Part:
+            with opening() as records:
+                return look(records)
+
+        return lambda: aside(call)
+
+    return {"records": of(looked_at), "workers": of(lambda records: looked_for_workers(records, now))}
+
+
+def looked_at(records: Records) -> Part:
+    """How the records stand."""
+    # Not records.read, which is patient with a server that is away: here that is the answer.
+    try:
+        with records.engine.connect() as connection:
+            found, size = revision(connection), connection.execute(_size(records.dialect)).scalar()
+    except SQLAlchemyError as err:
+        return Part(status="unhealthy", detail=str(database_error(records.where, err)))
+    figures: dict[str, Json] = {"database": records.dialect, "where": records.where, "revision": found}
+    figures["size_bytes"] = int(size or 0)
+    if found != HEAD:
+        detail = f"its schema has revision {found}, and this cogwork needs {HEAD}"
+        return Part(status="unhealthy", detail=detail, figures=figures)
+    return Part(status="healthy", detail=f"{records.dialect}, revision {found}", figures=figures)
 
 
 def _size(dialect: str) -> sa.TextClause:
@@ -83,9 +99,6 @@ def store_probe(opening: Callable[[], AbstractContextManager[Any]], what: str) -
     return lambda: aside(look)
 
 
-_WAITS: Final = sa.and_(EXECUTIONS.c.status == "pending", EXECUTIONS.c.mode != "sync")
-
-
 def workers_probe(
     records: Records,
     *,
@@ -96,24 +109,33 @@ def workers_probe(
 
     Degraded where one is stale, or none takes new work; unhealthy where none is alive although executions wait for one.
     """
+    return lambda: aside(lambda: looked_for_workers(records, now, stale))
 
-    def look() -> Part:
+
+def looked_for_workers(records: Records, now: Callable[[], datetime], stale: float = STALE_SECONDS) -> Part:
+    """How the workers stand that have put themselves down."""
+    try:
         with records.engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(sa.select(WORKERS)).mappings()]
-            waiting = int(connection.execute(_count(_WAITS)).scalar() or 0)
+            waiting = int(connection.execute(_waiting(now())).scalar() or 0)
             running = (
                 sa.select(EXECUTIONS.c.worker, sa.func.count())
                 .where(EXECUTIONS.c.status == "running", EXECUTIONS.c.worker != "")
                 .group_by(EXECUTIONS.c.worker)
             )
             busy = {row[0]: int(row[1]) for row in connection.execute(running)}
-        return judged_workers(rows, busy, waiting, now() - timedelta(seconds=stale))
+    except SQLAlchemyError as err:
+        return Part(status="unhealthy", detail=str(database_error(records.where, err)))
+    return judged_workers(rows, busy, waiting, now() - timedelta(seconds=stale))
 
-    return lambda: aside(look)
 
-
-def _count(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    return sa.select(sa.func.count()).select_from(EXECUTIONS).where(*conditions)
+def _waiting(now: datetime) -> sa.Select[Any]:
+    """How many executions a worker could take up."""
+    table = EXECUTIONS.c
+    due = sa.or_(table.not_before.is_(None), table.not_before <= now)
+    return (
+        sa.select(sa.func.count()).select_from(EXECUTIONS).where(table.status == "pending", table.mode != "sync", due)
+    )
 
 
 def judged_workers(rows: Sequence[Row], busy: Mapping[str, int], waiting: int, heard_since: datetime) -> Part:
