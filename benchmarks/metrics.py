@@ -40,7 +40,7 @@ async def metrics(settings: Settings) -> list[Table]:
         title=f"figures over 30 of {DAYS} days",
         columns=("database", "report", "executions", "rows in all", "s", "times a bare count", "limit", "met"),
     )
-    rows, repetitions = (ROWS, 5) if settings.repetitions > 5 else (20_000, settings.repetitions)
+    rows, repetitions = (ROWS, 5) if settings.repetitions > 5 else (settings.size * 20, settings.repetitions)
     for name in ("sqlite", "postgresql"):
         settings.tell(f"metrics: filling {name} with {rows:,} executions and {rows:,} steps")
         try:
@@ -90,7 +90,7 @@ def _fill(records: Records, rows: int) -> None:
     for first in range(0, rows, CHUNK):
         made = [
             _execution(drawn, number, NOW - timedelta(days=DAYS) + number * span)
-            for number in range(first, first + CHUNK)
+            for number in range(first, min(rows, first + CHUNK))
         ]
         steps = [_step(drawn, row) for row in made]
         records.write(
@@ -107,12 +107,7 @@ def _fill(records: Records, rows: int) -> None:
 
 
 def _execution(drawn: random.Random, number: int, at: datetime) -> dict[str, Any]:
-    chance, workflow = drawn.random(), f"other-{drawn.randrange(40)}"
-    for name, share in SHARES.items():
-        if chance < share:
-            workflow = name
-            break
-        chance -= share
+    workflow = _workflow(drawn) if number >= len(SHARES) else list(SHARES)[number]
     failed = drawn.random() < 0.05
     error = {"class": drawn.choice(("timeout", "tool_error")), "message": "it failed"} if failed else None
     return {
@@ -132,6 +127,15 @@ def _execution(drawn: random.Random, number: int, at: datetime) -> dict[str, Any
         "ended_at": at + timedelta(seconds=drawn.lognormvariate(1, 1)),
         "updated_at": at,
     }
+
+
+def _workflow(drawn: random.Random) -> str:
+    chance, other = drawn.random(), f"other-{drawn.randrange(40)}"
+    for name, share in SHARES.items():
+        if chance < share:
+            return name
+        chance -= share
+    return other
 
 
 def _step(drawn: random.Random, execution: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -269,7 +270,7 @@ async def test_buckets_follow_each_other_and_hold_what_the_wall_clock_of_the_zon
         buckets = (await metrics.workflow("greet", span, ["throughput"], by=by, timezone=zone))["throughput"]
         assert buckets[0]["from"] == span.start.astimezone(here).isoformat()
         assert buckets[-1]["to"] == span.end.astimezone(here).isoformat()
-        assert all(one["to"] == two["from"] for one, two in zip(buckets, buckets[1:], strict=False))
+        assert all(one["to"] == two["from"] for one, two in pairwise(buckets))
         edges = [datetime.fromisoformat(bucket["from"]) for bucket in buckets[1:]]
         assert all(edge.minute == 0 or zone == "Australia/Lord_Howe" for edge in edges)
         assert by == "hour" or all(edge.hour <= 1 for edge in edges)
@@ -301,7 +302,7 @@ steps = st.fixed_dictionaries(
         "tool": st.sampled_from((None, *WORDS)),
         "model": st.sampled_from((None, *WORDS)),
         "node": st.sampled_from(WORDS),
-        "start": times,
+        "start": st.integers(-3600, 3 * 86_400).map(lambda seconds: timedelta(seconds=seconds)),
         "seconds": durations,
         "attempts": st.integers(0, 5),
         "input_tokens": tokens,
@@ -321,7 +322,8 @@ def world(rows: Sequence[Any]) -> Ledger:
         name = ledger.execution(**execution)
         for index, step in enumerate(inside):
             path = f"s{index}{'[1]' if index == 5 else ''}"
-            ledger.step(name, path, workflow=execution["workflow"], **step)
+            start = execution["created"] + step["start"]
+            ledger.step(name, path, workflow=execution["workflow"], **{**step, "start": start})
         for index, (at, took, outcome) in enumerate(rests):
             ended = None if took is None else at + timedelta(seconds=took)
             ledger.segment(name, index, at, ended, outcome)
@@ -428,33 +430,37 @@ def test_what_the_database_computes_is_what_going_through_the_rows_gives(
             bool(since <= row["created_at"] < until) if "created_at" in row else bool(since <= row["ended_at"] < until)
         )
 
+    def executed(**wanted: Any) -> dict[str, Any]:
+        return of_executions(ledger, lambda row: within(row) and wanted.items() <= row.items())
+
+    def stepped(**wanted: Any) -> dict[str, Any]:
+        return of_steps(ledger, lambda row: within(row) and wanted.items() <= row.items())
+
     async def check() -> None:
         for word in WORDS:
-            close(
-                (await metrics.workflow(word, span)).figures,
-                of_executions(ledger, lambda r: within(r) and r["workflow"] == word),
-            )
-            for column in ("tool", "model"):
-                report = await getattr(metrics, column)(word, span)
-                close(report.figures, of_steps(ledger, lambda r: within(r) and r[column] == word))
-            agent = of_steps(ledger, lambda r: within(r) and r["agent"] == word and r["kind"] == "llm")
-            close((await metrics.agent(word, span)).figures, agent)
-            node = of_steps(ledger, lambda r: within(r) and r["workflow"] == "a" and r["node"] == word)
-            close((await metrics.node("a", word, span)).figures, node)
+            close((await metrics.workflow(word, span)).figures, executed(workflow=word))
+            close((await metrics.tool(word, span)).figures, stepped(tool=word))
+            close((await metrics.model(word, span)).figures, stepped(model=word))
+            close((await metrics.agent(word, span)).figures, stepped(agent=word, kind="llm"))
+            close((await metrics.node("a", word, span)).figures, stepped(workflow="a", node=word))
         whole = await metrics.overview(span, by="hour" if hour else "day", timezone="America/New_York")
-        close(whole.figures, of_executions(ledger, within))
-        by_name: dict[str, list[str]] = defaultdict(list)
-        for row in filter(within, ledger.executions):
-            by_name[row["workflow"]].append(row["status"])
-        assert {name: each["execution_count"] for name, each in whole.workflows.items()} == {
-            name: len(each) for name, each in by_name.items()
-        }
+        close(whole.figures, executed())
+        by_name = Counter(row["workflow"] for row in filter(within, ledger.executions))
+        assert {name: each["execution_count"] for name, each in whole.workflows.items()} == by_name
+        for name, each in whole.workflows.items():
+            close(each, {key: value for key, value in executed(workflow=name).items() if key in each})
         for bucket in whole["throughput"]:
-            first, last = datetime.fromisoformat(bucket["from"]), datetime.fromisoformat(bucket["to"])
-            part = of_executions(ledger, lambda r: within(r) and first <= r["created_at"] < last)
-            close(part, {name: value for name, value in bucket.items() if name in part})
+            close(bucket, {key: value for key, value in within_bucket(ledger, within, bucket).items() if key in bucket})
 
     asyncio.run(check())
+
+
+def within_bucket(
+    ledger: Ledger, within: Callable[[Mapping[str, Any]], bool], bucket: Mapping[str, str]
+) -> dict[str, Any]:
+    """The figures of the executions of one bucket."""
+    first, last = datetime.fromisoformat(bucket["from"]), datetime.fromisoformat(bucket["to"])
+    return of_executions(ledger, lambda row: within(row) and first <= row["created_at"] < last)
 
 
 def test_every_figure_is_checked_against_brute_force() -> None:

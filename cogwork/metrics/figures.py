@@ -192,7 +192,7 @@ def _spent(asking: _Asking) -> dict[Any, Figures]:
 
 
 def _saved(asking: _Asking) -> dict[Any, Figures]:
-    found = asking.connection.execute(overlaps(asking.population.rows))
+    found = asking.connection.execute(overlaps(asking.population.rows, asking.population.own))
     return {key: {"parallel_seconds_saved": int(micros) / 1e6} for key, micros in found}
 
 

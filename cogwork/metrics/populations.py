@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
@@ -16,6 +17,8 @@ HOLDERS: Final = ("for_each", "repeat", "use", "stage", "undo", "agent", "frame"
 """Kinds of steps that hold others: their time is that of the steps within them."""
 REAL: Final = STEPS.c.path.not_like("%]")
 """Of the rows of steps those of instances, and not of the rounds and items that hold them, such as ``answers[2]``."""
+SKEW: Final = timedelta(days=1)
+"""A step ends after its execution was created; the clocks of two machines may differ, but not by so much."""
 IGNORED: Final = "ignored"
 """The status told of a step that failed and whose failure was passed over (``on_error: skip``)."""
 
@@ -27,12 +30,14 @@ class Population:
     """Rows with ``key`` (the group), ``execution_id``, ``status``, ``duration`` (null where it says nothing) and ``error``.
 
     ``per_second`` is what a second is in ``duration``. ``good``, ``bad`` and ``ended`` are statuses; a row of status ``absent``
-    did not take place. ``work`` are the steps' rows behind it: ``key``, ``attempts``, tokens, ``cost_usd``.
+    did not take place. ``work`` are the steps' rows behind it: ``key``, ``attempts``, tokens, ``cost_usd``; ``own`` is what joins
+    the steps of executions to them.
     """
 
     kind: Kind
     rows: sa.Subquery
     work: sa.Subquery
+    own: Condition
     per_second: float
     good: frozenset[str]
     bad: frozenset[str]
@@ -41,9 +46,16 @@ class Population:
 
 
 def executions(
-    range: TimeRange, conditions: Sequence[Condition], key: sa.ColumnElement[Any] | None, dialect: str
+    range: TimeRange,
+    conditions: Sequence[Condition],
+    key: sa.ColumnElement[Any] | None,
+    dialect: str,
+    beside: Sequence[Condition] = (),
 ) -> Population:
-    """The executions that were created within the range; their duration is from start to end on the clock."""
+    """The executions that were created within the range; their duration is from start to end on the clock.
+
+    ``beside`` holds for all their steps anyway, and lets PostgreSQL find these without going through all that there are.
+    """
     table, group = EXECUTIONS.c, sa.literal_column("0") if key is None else key
     ended = frozenset({"completed", "failed", "cancelled"})
     start, end = (sa.type_coerce(column, sa.BigInteger) for column in (table.started_at, table.ended_at))
@@ -59,12 +71,15 @@ def executions(
         .where(table.created_at >= range.start, table.created_at < range.end, *conditions)
         .subquery("population")
     )
-    joined = rows.join(STEPS, STEPS.c.execution_id == rows.c.execution_id)
-    work = sa.select(rows.c.key, *_spent()).select_from(joined).subquery("work")
+    own = STEPS.c.execution_id == rows.c.execution_id
+    if dialect == "postgresql":
+        own = sa.and_(own, STEPS.c.ended_at >= range.start - SKEW, *beside)
+    work = sa.select(rows.c.key, *_spent()).select_from(rows.join(STEPS, own)).subquery("work")
     return Population(
         kind="executions",
         rows=rows,
         work=work,
+        own=own,
         per_second=1e6,
         good=frozenset({"completed"}),
         bad=frozenset({"failed"}),
@@ -99,6 +114,7 @@ def steps(range: TimeRange, conditions: Sequence[Condition], key: sa.ColumnEleme
         kind="steps",
         rows=rows,
         work=rows,
+        own=sa.false(),
         per_second=1.0,
         good=frozenset({"done"}),
         bad=frozenset({"failed", IGNORED}),

@@ -49,9 +49,9 @@ class Subject:
 
     def population(self, range: TimeRange, key: sa.ColumnElement[Any] | None, dialect: str) -> Population:
         """What its figures are taken of, in groups by ``key``."""
-        table = EXECUTIONS if self.kind == "executions" else STEPS
-        conditions = self._conditions(table)
-        return executions(range, conditions, key, dialect) if table is EXECUTIONS else steps(range, conditions, key)
+        if self.kind == "steps":
+            return steps(range, self._conditions(STEPS), key)
+        return executions(range, self._conditions(EXECUTIONS), key, dialect, self._conditions(STEPS))
 
     def at(self) -> sa.ColumnElement[Any]:
         """The instant that puts a row of it into a range or bucket."""

@@ -7,17 +7,17 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from cogwork.metrics.populations import HOLDERS, REAL
+from cogwork.metrics.populations import HOLDERS, REAL, Condition
 from cogwork.records.columns import micros
 from cogwork.records.tables.executions import SEGMENTS, STEPS
 
 PAUSED: Final = "paused"
 
 
-def overlaps(population: sa.Subquery) -> sa.Select[Any]:
+def overlaps(population: sa.Subquery, own: Condition) -> sa.Select[Any]:
     """Per key the microseconds of work that took place beside other work of the same execution.
 
-    That is the sum of its steps' times less the time in which any of them went on. Steps that hold others and those that wait for
+    That is the sum of its ``own`` steps' times less the time in which any of them went on. Steps that hold others and those that wait for
     a person do no work of their own.
     """
     start, end = (sa.type_coerce(column, sa.BigInteger) for column in (STEPS.c.started_at, STEPS.c.ended_at))
@@ -28,7 +28,7 @@ def overlaps(population: sa.Subquery) -> sa.Select[Any]:
     )
     worked = (
         sa.select(population.c.key, start.label("start"), end.label("end"), before.label("before"))
-        .select_from(population.join(STEPS, STEPS.c.execution_id == population.c.execution_id))
+        .select_from(population.join(STEPS, own))
         .where(STEPS.c.ended_at > STEPS.c.started_at, REAL, STEPS.c.kind.not_in((*HOLDERS, "human")))
         .subquery("worked")
     )
