@@ -16,6 +16,7 @@ from benchmarks.figures import Table, report, show
 from benchmarks.language import language
 from benchmarks.makespan import makespan
 from benchmarks.mcp import tools
+from benchmarks.metrics import metrics
 from benchmarks.models import models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "models": models,
     "makespan": makespan,
     "prompts": prompts,
+    "metrics": metrics,
 }
 WIDTH = 160
 

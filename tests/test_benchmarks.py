@@ -14,6 +14,7 @@ from benchmarks.durable import durable
 from benchmarks.language import document
 from benchmarks.makespan import makespan
 from benchmarks.mcp import tools
+from benchmarks.metrics import metrics
 from benchmarks.models import AT_ONCE, models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
@@ -128,6 +129,14 @@ async def test_pausing_measures_requests_of_the_same_and_of_another_process(sett
     told = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [row["pauses"] for row in told] == [1, 1]
     assert all(row["max"] > 0 for row in told)
+
+
+@pytest.mark.req("X14")
+async def test_metrics_are_measured_on_both_databases_or_say_which_is_missing(settings: Settings) -> None:
+    (table,) = await metrics(settings)
+    assert len(table.rows) == 8 * (2 - len(table.notes))
+    told = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert all(row["s"] > 0 and row["rows in all"] == 80 for row in told)
 
 
 async def test_prompts_are_measured_and_what_cannot_be_counted_is_said(settings: Settings) -> None:
