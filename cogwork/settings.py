@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cogwork.configuration import layers, merged
+from cogwork.documented import translated
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
+from cogwork.origins import Sources, WrongSettings, faults, strangers, unread
 from cogwork.secrets import SecretSource
 from cogwork.sections import Engine, History, Lasting, Retention
 from cogwork.tools.mcp.config import NAME, McpServer
@@ -36,8 +38,8 @@ class Settings(BaseSettings):
     that order of precedence.
 
     Raises:
-        ValidationError: a value that does not fit, without showing it.
-        ConfigurationError: a file that cannot be used.
+        ConfigurationError: a file that cannot be used, or, as ``WrongSettings``, keys that are no settings and values that do
+            not fit: each with its file and line, its variable or argument, and without showing a value.
     """
 
     model_config = SettingsConfigDict(
@@ -199,6 +201,29 @@ class Settings(BaseSettings):
         if unknown := set(models) - modes:
             raise ValueError(f"unknown modes: {', '.join(sorted(unknown))}; there are {', '.join(sorted(modes))}")
         return models
+
+    def __init__(self, **given: Any) -> None:
+        from pydantic_settings import SettingsError
+
+        sources = Sources(layers=layers(os.environ), environment=os.environ, arguments=given)
+        wrong = strangers(type(self), sources)
+        try:
+            super().__init__(**given)
+        except ValidationError as err:
+            raise WrongSettings([*wrong, *faults(type(self), err, sources)]) from err
+        except SettingsError as err:
+            raise WrongSettings([*wrong, unread(str(err))]) from None
+        if wrong:
+            raise WrongSettings(wrong)
+
+    @classmethod
+    def from_documents(cls, config: Mapping[str, Any]) -> Settings:
+        """The settings that a configuration means whose keys are those of other engines, or ours (``cogwork/documented.py``).
+
+        Raises:
+            ConfigurationError: keys that mean nothing here, each with what to use instead; or what ``Settings`` raises.
+        """
+        return cls(**translated(config, cls.model_fields))
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,6 @@
 """Every shipped prompt, rendered with fixed values, is the text that was reviewed.
 
-After a deliberate change: ``COGWORK_GOLDEN=write pytest tests/test_prompts_golden.py``, and read the difference.
+After a deliberate change: ``COGWORK_TEST_GOLDEN=write pytest tests/test_prompts_golden.py``, and read the difference.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_a_shipped_prompt_renders_as_reviewed(name: str, variant: str) -> None:
     told = prompt.render(values, context=CONTEXT if variant == "context" else None)
     text = f"# System\n\n{told.system}\n\n# User\n\n{told.user}\n"
     file = GOLDEN / f"{name.replace('/', '.')}.{variant}.md"
-    if os.environ.get("COGWORK_GOLDEN") == "write":
+    if os.environ.get("COGWORK_TEST_GOLDEN") == "write":
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     assert text == file.read_text()

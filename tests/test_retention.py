@@ -130,7 +130,7 @@ def everything(records: Records) -> Mapping[str, list[Any]]:
 
 
 def test_the_plan_is_the_settings_counted_back_from_now() -> None:
-    made = plan(Retention(completed="10d", failed="forever", events="1h", sessions=None), NOW)  # type: ignore[arg-type]
+    made = plan(Retention(completed="10d", failed="forever", events="1h", sessions=None), NOW)
     assert made.executions == {"completed": ago(10), "cancelled": ago(90)}
     assert made.events == NOW - timedelta(hours=1)
     assert made.sessions is None
@@ -139,7 +139,7 @@ def test_the_plan_is_the_settings_counted_back_from_now() -> None:
 
 def test_nothing_is_taken_away_that_is_kept_for_ever() -> None:
     for_ever = dict.fromkeys(("completed", "failed", "cancelled", "checkpoints", "events", "sessions", "firings"))
-    made = plan(Retention(**for_ever), NOW)  # type: ignore[arg-type]
+    made = plan(Retention(**for_ever), NOW)
     assert made == Plan(at=NOW, payloads=ago(1))
 
 
@@ -213,7 +213,7 @@ async def test_checkpoints_go_before_their_execution_does_which_says_so(
     keep(records, "a", days=20)
     keep(records, "b", days=5)
     checkpoint(saver, "a", "b")
-    short = plan(Retention(checkpoints="10d"), NOW)  # type: ignore[arg-type]
+    short = plan(Retention(checkpoints="10d"), NOW)
     report = await sweep(records, saver, short)
     kept = records.read(lambda c: dict(c.execute(sa.select(EXECUTIONS.c.id, EXECUTIONS.c.kept)).all()))
     assert kept == {"a": False, "b": True}
