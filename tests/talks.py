@@ -56,7 +56,7 @@ class Meanings(Embeddings):
         return self.embed_documents([text])[0]
 
     def _vector(self, text: str) -> list[float]:
-        pairs = itertools.batched(WORDS, 2) if hasattr(itertools, "batched") else zip(WORDS[::2], WORDS[1::2])  # noqa: B905
+        pairs = zip(WORDS[::2], WORDS[1::2], strict=True)
         return [float(any(word in text for word in pair)) for pair in pairs] + [0.01]
 
 
@@ -74,9 +74,9 @@ class Talks:
         """The same sessions under another policy."""
         return Sessions(self.records, now=self.clock, policy=policy)
 
-    def store(self, embeddings: Embeddings | None = None) -> MemoryStore:
+    def store(self) -> MemoryStore:
         """A memory store on the same database, to be closed by who asked."""
-        return memory_store(self.path / "memory.sqlite", self.url, embeddings=embeddings)
+        return memory_store(self.path / "memory.sqlite", self.url)
 
     def memory(self, store: MemoryStore, place: Place | None = None) -> Memory:
         """Ana's memory, or that of another place."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cogwork.errors import EngineError, not_found
 from cogwork.sessions.entries import (
@@ -21,10 +21,14 @@ from cogwork.sessions.entries import (
     tags_of,
     type_of,
 )
+from cogwork.sessions.meanings import Meanings
 from cogwork.sessions.records import clean
 from cogwork.sessions.shelf import MAX_ENTRIES, Shelf
 from cogwork.sessions.similarity import shares, similarity
 from cogwork.sessions.store import MemoryStore
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
 
 MAX_FOUND: Final = 200
 MAX_SOURCE: Final = 500
@@ -35,7 +39,7 @@ def _now() -> datetime:
 
 
 class Memory:
-    """The memory of one place, in a ``Store`` of LangGraph.
+    """The memory of one place, in a ``Store`` of LangGraph; with ``embeddings`` it is searched by meaning too.
 
     Every verb raises ``EngineError``: ``invalid_input`` for values that do not fit, ``memory_not_found`` for an id that is not
     there, ``database_error``. What it holds was said by users and models: data, never instructions.
@@ -47,10 +51,17 @@ class Memory:
         place: Place,
         *,
         now: Callable[[], datetime] = _now,
+        embeddings: Embeddings | None = None,
         max_entries: int = MAX_ENTRIES,
     ) -> None:
         self.store, self.place, self.now = store, place, now
         self._shelf = Shelf(store, place, max_entries)
+        self._meanings = Meanings(self._shelf, embeddings) if embeddings is not None else None
+
+    @property
+    def trouble(self) -> str:
+        """Why the last search was by words alone, although there are ``embeddings``; empty where it was not."""
+        return self._meanings.trouble if self._meanings is not None else ""
 
     async def add(
         self,
@@ -164,7 +175,7 @@ class Memory:
         """
         limit, at, asked = _bounded(limit), self.now(), clean(query)[:4_000]
         entries = await self._chosen(types, tags)
-        likes = await self._shelf.likes(asked) if entries and asked.strip() and self.store.meaning else {}
+        likes = await self._meanings.likes(asked, entries) if entries and asked.strip() and self._meanings else {}
         words = await shares(asked, {(entry.level, entry.id): entry for entry in entries})
         scored = [
             replace(

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogwork.errors import EngineError
 from cogwork.sessions.entries import Entry, Level, Place, digest, entry_of, kept
-from cogwork.sessions.store import EMBEDDED, MemoryStore
+from cogwork.sessions.store import MemoryStore
 
 if TYPE_CHECKING:
     from langgraph.store.base import Item, Op
 
-MAX_ENTRIES: Final = 5_000
+MAX_ENTRIES: Final = 2_000
 """Per level of a place: so many are looked through for a question."""
+USAGE: Final = "memory_usage"
+VECTORS: Final = "memory_vectors"
+"""The namespaces of what is kept beside entries: how often they were found, and what they mean."""
 _PAGE: Final = 1_000
 
 
@@ -28,7 +31,7 @@ class Shelf:
         """The entry of that id; None where there is none."""
         from langgraph.store.base import GetOp
 
-        heads = ("memory", "memory_usage")
+        heads = ("memory", USAGE)
         item, usage = await self.store.abatch([GetOp(self.place.namespace(level, head), key) for head in heads])
         return _entry(item, level, usage) if item is not None else None
 
@@ -64,31 +67,23 @@ class Shelf:
         mark, number = digest(text), 0
         while True:
             key = f"{mark}-{number}" if number else mark
-            (taken,) = await self.store.abatch([GetOp(self.place.namespace(level), key)])
-            if taken is None:
+            found: list[Any] = list(await self.store.abatch([GetOp(self.place.namespace(level), key)]))
+            taken = found[0]
+            if taken is None or taken.value.get("digest") == mark:
                 return key
             number += 1
 
     async def put(self, entry: Entry) -> None:
-        """Keep the entry, and what it means where a model says it."""
+        """Keep the entry."""
         from langgraph.store.base import PutOp
 
-        space, value = self.place.namespace(entry.level), kept(entry)
-        if self.store.meaning:
-            try:
-                await self.store.abatch([PutOp(space, entry.id, value, index=[EMBEDDED])])
-                return
-            except EngineError:
-                raise
-            except Exception as err:  # a model's service fails in ways of its own; the entry is found by its words then
-                self.store.trouble = f"the model of its vectors failed: {str(err)[:200]}"
-        await self.store.abatch([PutOp(space, entry.id, value, index=False)])
+        await self.store.abatch([PutOp(self.place.namespace(entry.level), entry.id, kept(entry), index=False)])
 
     async def delete(self, level: Level, ids: Sequence[str]) -> None:
         """Remove the entries with what was counted of them."""
         from langgraph.store.base import PutOp
 
-        spaces = [self.place.namespace(level), self.place.namespace(level, "memory_usage")]
+        spaces = [self.place.namespace(level, head) for head in ("memory", USAGE, VECTORS)]
         for start in range(0, len(ids), _PAGE):
             ops: list[Op] = [PutOp(space, key, None) for key in ids[start : start + _PAGE] for space in spaces]
             await self.store.abatch(ops)
@@ -96,7 +91,7 @@ class Shelf:
     async def _usage(self, level: Level, keys: Iterable[str]) -> dict[str, Item]:
         from langgraph.store.base import GetOp
 
-        space = self.place.namespace(level, "memory_usage")
+        space = self.place.namespace(level, USAGE)
         wanted = list(keys)
         found: list[Any] = list(await self.store.abatch([GetOp(space, key) for key in wanted])) if wanted else []
         return {key: item for key, item in zip(wanted, found, strict=True) if item is not None}
@@ -105,42 +100,33 @@ class Shelf:
         """All entries of the level."""
         from langgraph.store.base import SearchOp
 
-        spaces = [self.place.namespace(level), self.place.namespace(level, "memory_usage")]
+        spaces = [self.place.namespace(level), self.place.namespace(level, USAGE)]
         found: list[Any] = list(await self.store.abatch([SearchOp(space, limit=self._most) for space in spaces]))
         by_key = {item.key: item for item in found[1]}
         made = (_entry(item, level, by_key.get(item.key)) for item in found[0])
         return [entry for entry in made if entry is not None]
 
-    async def likes(self, query: str) -> dict[tuple[Level, str], float]:
-        """How near each entry is to the query by its meaning; none where the model fails."""
+    async def beside(self, level: Level, head: str) -> dict[str, Mapping[str, Any]]:
+        """What is kept beside the level's entries, by their ids."""
         from langgraph.store.base import SearchOp
 
-        levels = self.place.levels()
-        ops: list[Op] = [SearchOp(self.place.namespace(level), query=query, limit=self._most) for level in levels]
-        try:
-            found: list[Any] = list(await self.store.abatch(ops))
-        except EngineError:
-            raise
-        except Exception as err:
-            self.store.trouble = f"the model of its vectors failed: {str(err)[:200]}"
-            return {}
-        pairs = zip(levels, found, strict=True)
-        return {(level, item.key): float(item.score or 0.0) for level, items in pairs for item in items}
+        (found,) = await self.store.abatch([SearchOp(self.place.namespace(level, head), limit=self._most)])
+        listed: list[Any] = list(found) if isinstance(found, list) else []
+        return {item.key: item.value for item in listed}
+
+    async def put_beside(self, level: Level, head: str, values: Mapping[str, dict[str, Any]]) -> None:
+        """Keep something beside entries, by their ids."""
+        from langgraph.store.base import PutOp
+
+        space = self.place.namespace(level, head)
+        await self.store.abatch([PutOp(space, key, value, index=False) for key, value in values.items()])
 
     async def used(self, entries: Sequence[Entry], at: datetime) -> None:
         """Count one use more of each."""
-        from langgraph.store.base import PutOp
-
-        ops: list[Op] = [
-            PutOp(
-                self.place.namespace(entry.level, "memory_usage"),
-                entry.id,
-                {"uses": entry.uses + 1, "at": at.isoformat()},
-                index=False,
-            )
-            for entry in entries
-        ]
-        await self.store.abatch(ops)
+        for level in self.place.levels():
+            counted = {e.id: {"uses": e.uses + 1, "at": at.isoformat()} for e in entries if e.level == level}
+            if counted:
+                await self.put_beside(level, USAGE, counted)
 
 
 def _entry(item: Any, level: Level, usage: Any) -> Entry | None:

@@ -76,7 +76,9 @@ class ByModel:
 
         shown = [{"role": message.role, "content": message.content[:MAX_SHOWN]} for message in messages]
         words = max(20, int(tokens / _TOKENS_PER_WORD))
-        told = self._prompt.render({"before": [before] if before else [], "messages": shown, "words": words}, model=self._name)
+        told = self._prompt.render(
+            {"before": [before] if before else [], "messages": shown, "words": words}, model=self._name
+        )
         answer = await ask(self._model, [SystemMessage(told.system), HumanMessage(told.user)])
         return answer.text.strip()
 
