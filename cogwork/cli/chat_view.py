@@ -29,11 +29,11 @@ class ChatView(LiveView):
 
     def __init__(self, speaker: str) -> None:
         self.speaker, self.told = speaker, ""
-        self._drawn_at_all = self._open = False
+        self._drawn_at_all = self._open = self._speaking = False
 
     def begin(self, progress: Progress) -> None:
         """Draw the steps, until somebody speaks."""
-        self.over, self.told, self._drawn_at_all = False, "", render.out().is_terminal and render.err().is_terminal
+        self.over, self._drawn_at_all = False, render.out().is_terminal and render.err().is_terminal
         if self._drawn_at_all:
             super().begin(progress)
             self.live.transient, self._open = True, True
@@ -48,6 +48,7 @@ class ChatView(LiveView):
             self.told = ""
         if event.kind == "step.token" and event.step == self.speaker:
             self._close()
+            self._speaking = True
             render.token(str(event.data.get("text", "")))
             self.told += str(event.data.get("text", ""))
         elif self._open:
@@ -56,8 +57,9 @@ class ChatView(LiveView):
     def end(self) -> None:
         """The picture vanishes; the answer ends its line."""
         self._close()
-        if self.told:
+        if self._speaking:
             render.token("\n")
+        self._speaking = False
 
     def _close(self) -> None:
         if self._open:
