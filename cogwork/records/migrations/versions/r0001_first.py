@@ -66,6 +66,7 @@ def upgrade() -> None:
         sa.Column("context", Plain(), nullable=False),
         sa.Column("summary", sa.Text(), server_default="", nullable=False),
         sa.Column("summarised_to", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("summarised_by", sa.String(length=64), server_default="", nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.Column("ended_at", Instant(), nullable=True),
@@ -268,7 +269,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("conversation_id", "number", name=op.f("pk_cogwork_messages")),
         sa.UniqueConstraint("id", name=op.f("uq_cogwork_messages_id")),
     )
-    op.create_index("ix_cogwork_messages_topic", "cogwork_messages", ["topic_id", "number"], unique=False)
+    op.create_index(
+        "ix_cogwork_messages_topic", "cogwork_messages", ["conversation_id", "topic_id", "number"], unique=False
+    )
     op.create_table(
         "cogwork_payloads",
         sa.Column("digest", sa.String(length=64), nullable=False),
@@ -323,12 +326,15 @@ def upgrade() -> None:
         sa.Column("mode", sa.String(length=32), nullable=True),
         sa.Column("preferences", Plain(), nullable=False),
         sa.Column("state", Plain(), nullable=False),
+        sa.Column("state_revision", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("metadata", Plain(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
+        sa.Column("active_at", Instant(), nullable=False),
         sa.Column("ended_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_sessions")),
     )
+    op.create_index(op.f("ix_cogwork_sessions_ended_at"), "cogwork_sessions", ["ended_at"], unique=False)
     op.create_index(op.f("ix_cogwork_sessions_expires_at"), "cogwork_sessions", ["expires_at"], unique=False)
     op.create_index("ix_cogwork_sessions_page", "cogwork_sessions", ["created_at", "id"], unique=False)
     op.create_index("ix_cogwork_sessions_user", "cogwork_sessions", ["user_id", "created_at", "id"], unique=False)
@@ -367,8 +373,12 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("conversation_id", sa.String(length=64), nullable=False),
         sa.Column("topic", sa.String(length=255), nullable=False),
+        sa.Column("summary", sa.Text(), server_default="", nullable=False),
+        sa.Column("summarised_to", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("summarised_by", sa.String(length=64), server_default="", nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_topics")),
+        sa.UniqueConstraint("conversation_id", "topic", name=op.f("uq_cogwork_topics_conversation_id_topic")),
     )
     op.create_index(op.f("ix_cogwork_topics_conversation_id"), "cogwork_topics", ["conversation_id"], unique=False)
     op.create_table(
