@@ -70,11 +70,15 @@ async def test_an_execution_in_the_queue_asks_a_person_and_goes_on_with_the_answ
     assert result["status"] == "completed"
     assert result["output"]["primary_result"] == {"value": 8, "go": "yes"}
     assert result["output"]["intermediate_results"]["double"] == {"value": 8}
-    assert {step["path"]: step["status"] for step in result["steps"]} == dict.fromkeys(["double", "sure", "told"], "done")
+    assert {step["path"]: step["status"] for step in result["steps"]} == dict.fromkeys(
+        ["double", "sure", "told"], "done"
+    )
     kinds = [told.event.kind async for told in execution.events()]
     assert kinds[0] == "run.started" and kinds[-1] == "run.completed" and "run.paused" in kinds
     numbers = [told.seq async for told in execution.events(after=2)]
-    assert numbers == list(range(3, len(kinds) + 1)), "a late listener sees what it has missed, in order and without gaps"
+    assert numbers == list(range(3, len(kinds) + 1)), (
+        "a late listener sees what it has missed, in order and without gaps"
+    )
 
 
 @pytest.mark.req("E2", "M2", "R2")

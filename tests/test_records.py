@@ -166,7 +166,8 @@ def newer_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 
         folder = tmp_path / "migrations"
         shutil.copytree(Path(schema.__file__).parent / "migrations", folder)
-        text = f'"""Newer."""\nfrom alembic import op\nimport sqlalchemy as sa\nrevision = "0002"\ndown_revision = "{schema.HEAD}"\n'
+        text = '"""Newer."""\nfrom alembic import op\nimport sqlalchemy as sa\n'
+        text += f'revision = "0002"\ndown_revision = "{schema.HEAD}"\n'
         (folder / "versions" / "r0002_newer.py").write_text(f"{text}\ndef upgrade() -> None:\n    {body}\n")
         monkeypatch.setattr(schema, "_CONFIG", folder)
         monkeypatch.setattr(schema, "HEAD", "0002")

@@ -54,7 +54,7 @@ def config(
         for key, row in chosen.items():
             _explain(key, row)
     else:
-        table = [
+        table: list[list[str | tuple[str, str]]] = [
             [(key, "cyan"), _json.dumps(row["value"], ensure_ascii=False), (str(row["source"]), "dim")]
             for key, row in chosen.items()
         ]

@@ -264,7 +264,9 @@ def users(
     if json:
         render.write_json([each.to_dict() for each in found])
         return
-    rows = [[(each.workflow, "cyan"), str(each.version), ", ".join(each.labels), str(each.depth)] for each in found]
+    rows: list[list[str | tuple[str, str]]] = [
+        [(each.workflow, "cyan"), str(each.version), ", ".join(each.labels), str(each.depth)] for each in found
+    ]
     render.columns(rows, ("WORKFLOW", "VERSION", "LABELS", "DEPTH"))
 
 

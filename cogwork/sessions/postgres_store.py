@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
 from cogwork.errors import EngineError
-from cogwork.store.postgres_database import COLLIDED, DEFAULTS, PAUSE_SECONDS, _where, away
+from cogwork.store.postgres_database import COLLIDED, DEFAULTS, PAUSE_SECONDS, away, where_of
 
 T = TypeVar("T")
 CONNECTIONS: Final = 4
@@ -114,7 +114,7 @@ def _address(url: SecretStr) -> tuple[str, dict[str, Any]]:
         ) from None
     defaults = {key: value for key, value in DEFAULTS.items() if key not in given}
     own: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "row_factory": dict_row}
-    return _where(given), {**own, **defaults, "application_name": "cogwork memory"}
+    return where_of(given), {**own, **defaults, "application_name": "cogwork memory"}
 
 
 def _one(connection: Connection[DictRow], query: LiteralString, value: int) -> DictRow:
