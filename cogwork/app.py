@@ -35,10 +35,11 @@ from state.values import Json
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
+    from cogwork.executions.recorder import Recorder
+    from cogwork.records.bundles import Bundles
     from cogwork.records.database import Records
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
-    from cogwork.store.specs import SpecStore
     from cogwork.tools.mcp.servers import Servers
     from graphs.graph import WorkflowGraph
 
@@ -364,11 +365,19 @@ class App:
     def _records_file(self) -> Path:
         return self.settings.state_dir / "records.sqlite"
 
-    def specs(self) -> SpecStore:
-        """The specs that runs began with."""
+    def specs(self) -> Bundles:
+        """The workflows that runs began with."""
+        from cogwork.records.bundles import Bundles
         from cogwork.store.specs import SpecStore
 
-        return SpecStore(self.settings.state_dir / "specs")
+        return Bundles(self.records(), SpecStore(self.settings.state_dir / "specs"))
+
+    def recorder(self, origin: str) -> Recorder:
+        """What keeps an execution's record of each run of the graphs whose ``observer`` it is; ``origin`` names the door."""
+        from cogwork.executions.history import History
+        from cogwork.executions.recorder import Recorder
+
+        return Recorder(self.records(), History(self.records()), origin=origin)
 
 
 def app(settings: Settings | None = None, tools: Iterable[Any] = ()) -> App:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cogwork.cli import chat_commands, exits, render
 from cogwork.cli.chat_view import ChatView, speaker_of
+from cogwork.cli.context import ORIGIN
 from cogwork.cli.talking import Talking
 from state.errors import CogworkError
 from state.events import Event
@@ -228,6 +229,7 @@ def played(chat: Chat, thread: str, inputs: dict[str, Json], context: dict[str, 
     from cogwork.cli.drive import Drive
 
     chat.talk.app.specs().keep(chat.graph)
+    chat.graph.observer = chat.talk.app.recorder(ORIGIN)
     drive = Drive(
         graph=chat.graph,
         thread=thread,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cogwork.store.runs import Runs, RunSummary
     from state.durable import RecordedCall
 
+ORIGIN = "command line"
+"""The door that executions are recorded to have come through."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
 RunName = Annotated[

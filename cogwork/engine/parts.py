@@ -16,14 +16,13 @@ from cogwork.executions.history import History
 from cogwork.executions.recorder import Recorder
 from cogwork.executions.store import Executions, utc_now
 from cogwork.records import Records
-from cogwork.records.bundles import Bundles
 
 if TYPE_CHECKING:
     from cogwork.library.library import Library
+    from cogwork.records.bundles import Bundles
     from cogwork.settings import Settings
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
-    from cogwork.store.specs import SpecStore
     from graphs.graph import WorkflowGraph
     from graphs.language.load import Workflow
 
@@ -41,7 +40,7 @@ class House(Protocol):
     def checkpoints(self) -> SqliteCheckpoints | PostgresCheckpoints:
         """The checkpoints; the caller closes them."""
 
-    def specs(self) -> SpecStore:
+    def specs(self) -> Bundles:
         """The specs that runs began with, from before there were records."""
 
     def load(self, source: Any, overrides: Mapping[str, Any] | None = None) -> Workflow:
@@ -106,7 +105,7 @@ class Shared:
         house, records, saver = self.house, self.records, self.saver
         executions, history = Executions(records, now=self.now), History(records)
         recorder = Recorder(records, history, origin=self.origin, now=self.now)
-        bundles = Bundles(records, house.specs())
+        bundles = house.specs()
         graphs = KeptGraphs(bundles, house, saver, recorder, library)
         segments = Segments(executions, recorder, graphs)
         return Parts(

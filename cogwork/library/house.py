@@ -9,8 +9,8 @@ from graphs.language.load import Workflow
 from state.services import Services
 
 if TYPE_CHECKING:
+    from cogwork.records.bundles import Bundles
     from cogwork.settings import Settings
-    from cogwork.store.specs import SpecStore
 
 
 class House(Protocol):
@@ -45,5 +45,5 @@ class House(Protocol):
     def resolve(self, name: str, user: Workflow) -> Workflow | None:
         """What ``use: name`` means in a workflow; None where there is none."""
 
-    def specs(self) -> SpecStore:
+    def specs(self) -> Bundles:
         """The specs that runs began with."""

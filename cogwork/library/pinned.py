@@ -17,7 +17,7 @@ from state.services import Services, Tool, Tools
 
 if TYPE_CHECKING:
     from cogwork.library.house import House
-    from cogwork.store.specs import SpecStore
+    from cogwork.records.bundles import Bundles
     from graphs.graph import WorkflowGraph
 
 
@@ -101,7 +101,7 @@ class _Within:
     def resolve(self, name: str, user: Workflow) -> Workflow | None:
         return self._resolve(name, user)
 
-    def specs(self) -> SpecStore:
+    def specs(self) -> Bundles:
         return self._house.specs()
 
     @property

@@ -21,7 +21,7 @@ from state.values import Json
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
 
-    from cogwork.store.specs import SpecStore
+    from cogwork.records.bundles import Bundles
 
 ATTEMPT: Final = "cogwork_attempt"
 """The metadata of the run's checkpoints that tells which attempt of the call last worked on it."""
@@ -47,7 +47,7 @@ class ChildRun:
     tool: str
     built: Built
     depth: int
-    specs: Callable[[], SpecStore]
+    specs: Callable[[], Bundles]
     context: CallContext
     done: int = field(default=0, init=False)
 
