@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -71,6 +71,28 @@ class Engine(Section):
     )
     poll_seconds: float = Field(
         default=0.1, gt=0, le=60, description="How often an idle worker looks for work, in seconds."
+    )
+
+
+class Rate(Section):
+    """So many starts in so much time."""
+
+    limit: int = Field(ge=1, description="How many executions begin at most.")
+    period: Period = Field(description="In this time.")
+
+
+class QueueSection(Section):
+    """A queue beside the default one."""
+
+    concurrency: int | None = Field(default=None, ge=1, description="How many of it run at once, over all workers.")
+    per_worker: int | None = Field(default=None, ge=1, description="How many of it run at once in each worker.")
+    per: Literal["tenant", "workflow"] | None = Field(default=None, description="What the queue is split by.")
+    per_concurrency: int | None = Field(
+        default=None, ge=1, description="How many run at once in each part; 1 without it."
+    )
+    rate: Rate | None = Field(default=None, description="How fast executions begin.")
+    workflows: list[str] = Field(
+        default_factory=list, description="Names or patterns of the workflows that wait here, where they name no queue."
     )
 
 

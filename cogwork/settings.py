@@ -16,7 +16,7 @@ from cogwork.documented import translated
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
 from cogwork.origins import Sources, WrongSettings, faults, strangers, unread
 from cogwork.secrets import SecretSource
-from cogwork.sections import Engine, History, Lasting, Retention
+from cogwork.sections import Engine, History, Lasting, QueueSection, Retention
 from cogwork.tools.mcp.config import NAME, McpServer
 from cogwork.tools.openapi.source import OpenApiSource
 from state.values import MAX_BYTES
@@ -145,6 +145,10 @@ class Settings(BaseSettings):
     )
 
     engine: Engine = Field(default_factory=Engine, description="How workers work: a table.")
+    queues: dict[str, QueueSection] = Field(
+        default_factory=dict,
+        description="Queues beside the default one, by name: limits on what runs at once and begins.",
+    )
     retention: Retention = Field(default_factory=Retention, description="How long what has ended is kept: a table.")
     history: History = Field(
         default_factory=History, description="How much of a conversation an execution is shown: a table."
@@ -179,6 +183,15 @@ class Settings(BaseSettings):
     mcp_servers: dict[str, McpServer] = Field(
         default_factory=dict, description="MCP servers whose tools workflows may name, by name; see docs/mcp.md."
     )
+
+    @field_validator("queues")
+    @classmethod
+    def _queues(cls, queues: dict[str, QueueSection]) -> dict[str, QueueSection]:
+        if wrong := [name for name in queues if not re.fullmatch(r"[A-Za-z][\w-]{0,62}", name) or name == "cogwork"]:
+            raise ValueError(
+                f"a queue cannot be named {wrong[0]!r}: letters, digits, _ and - after a letter, and not cogwork"
+            )
+        return queues
 
     @field_validator("mcp_servers")
     @classmethod

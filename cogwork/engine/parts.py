@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cogwork.engine.dispatch import Dispatch
 from cogwork.engine.graphs import KeptGraphs
-from cogwork.engine.queue import QueueClient, Queues
+from cogwork.engine.queue import QueueClient, QueueLimits, Queues
 from cogwork.engine.segments import Segments
 from cogwork.executions.history import History
 from cogwork.executions.recorder import Recorder
@@ -20,6 +20,7 @@ from cogwork.records import Records
 if TYPE_CHECKING:
     from cogwork.library.library import Library
     from cogwork.records.bundles import Bundles
+    from cogwork.sections import QueueSection
     from cogwork.settings import Settings
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
@@ -134,8 +135,20 @@ class Shared:
 def queues_of(settings: Settings, records: Records) -> Queues:
     """The queues of the settings; on PostgreSQL their tables stand in a schema beside that of the records."""
     path = settings.state_dir / "queue.sqlite"
+    limits = {name: _limits(section) for name, section in settings.queues.items()}
+    patterns = {name: tuple(section.workflows) for name, section in settings.queues.items()}
     if settings.database_url is None:
-        return Queues(path=path)
+        return Queues(path=path, limits=limits, patterns=patterns)
     schema = records.read(lambda connection: connection.exec_driver_sql("SELECT current_schema()").scalar())
     own = "cogwork_queue" if schema in (None, "public") else f"{schema}_queue"
-    return Queues(path=path, url=settings.database_url, schema=own)
+    return Queues(path=path, url=settings.database_url, schema=own, limits=limits, patterns=patterns)
+
+
+def _limits(section: QueueSection) -> QueueLimits:
+    return QueueLimits(
+        concurrency=section.concurrency,
+        per_worker=section.per_worker,
+        per=section.per,
+        per_concurrency=section.per_concurrency,
+        rate=(section.rate.limit, section.rate.period) if section.rate is not None else None,
+    )

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +34,8 @@ SEGMENT: Final = "cogwork.segment"
 DEFAULT: Final = "cogwork"
 """The queue of executions that name none."""
 POOL: Final = 5
+KEPT: Final = timedelta(days=1)
+OVER: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 WAITING: Final = ("ENQUEUED", "DELAYED")
 _LOCK: Final = 0x0C09_0002
 
@@ -59,6 +63,8 @@ class Queues:
     url: SecretStr | None = None
     schema: str = "cogwork_queue"
     limits: Mapping[str, QueueLimits] = field(default_factory=dict)
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The workflows that wait in each, where an execution names none."""
 
     def partition(self, queue: str, tenant: str, workflow: str) -> str | None:
         """The part of the queue that an execution waits in; None where it has no parts."""
@@ -67,13 +73,16 @@ class Queues:
             return None
         return (tenant or "-") if limits.per == "tenant" else workflow
 
-    def known(self, queue: str | None) -> str:
-        """The queue of that name.
+    def known(self, queue: str | None, workflow: str = "") -> str:
+        """The queue of that name, or the one in which the workflow waits.
 
         Raises:
             EngineError: ``invalid_input``; the settings have none of that name.
         """
-        if queue in (None, DEFAULT):
+        if queue is None:
+            meant = (name for name, each in self.patterns.items() if any(fnmatchcase(workflow, p) for p in each))
+            return next(meant, DEFAULT)
+        if queue == DEFAULT:
             return DEFAULT
         if queue not in self.limits:
             names = ", ".join([DEFAULT, *self.limits])
@@ -246,9 +255,22 @@ class QueueClient:
         found: dict[str, int] = await self._apart(counted)
         return found
 
-    async def forget(self, names: list[str]) -> None:
-        """Remove segments that have ended from the queue's own tables."""
-        await self._apart(lambda: self._client.delete_workflows(names))
+    async def tidy(self, older: timedelta = KEPT, most: int = 10_000) -> int:
+        """Remove segments from the queue's tables that have ended so long ago; how many. DBOS itself keeps them for ever."""
+        before = (datetime.now(UTC) - older).isoformat()
+        return int(await self._apart(lambda: self._tidied(before, most)))
+
+    def _tidied(self, before: str, most: int) -> int:
+        count = 0
+        while count < most:
+            found = self._client.list_workflows(
+                status=list(OVER), end_time=before, limit=500, load_input=False, load_output=False
+            )
+            if not found:
+                break
+            self._client.delete_workflows([each.workflow_id for each in found])
+            count += len(found)
+        return count
 
     async def _apart(self, call: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

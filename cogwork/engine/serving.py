@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cogwork.engine.chores import chores
 from cogwork.engine.parts import Parts, Shared
 from cogwork.engine.worker import Chore, Worker
 from cogwork.errors import EngineError
@@ -15,17 +17,29 @@ if TYPE_CHECKING:
     from cogwork.library.library import Library
 
 
-def worker_of(parts: Parts, *, chores: Sequence[Chore] = (), **options: Any) -> Worker:
-    """A worker made of these parts; ``options`` are its ``concurrency``, ``poll`` and ``labels``."""
+def worker_of(parts: Parts, *, more: Sequence[Chore] = (), **options: Any) -> Worker:
+    """A worker made of these parts, as the settings have it; ``options`` are its ``concurrency``, ``poll`` and ``labels``.
+
+    Beside the engine's own chores it does ``more``.
+    """
+    chosen = parts.house.settings.engine
+    options = {"concurrency": chosen.concurrency, "poll": chosen.poll_seconds, **options}
     return Worker(
         executions=parts.executions,
         segments=parts.segments,
         dispatch=parts.dispatch,
         saver=parts.saver,
         queues=parts.queues,
-        chores=chores,
+        chores=[*chores(parts, sweep=partial(_swept, parts)), *more],
         **options,
     )
+
+
+async def _swept(parts: Parts) -> None:
+    """Take away what has been kept for as long as the settings say."""
+    from cogwork.retention import plan, sweep
+
+    await sweep(parts.records, parts.saver, plan(parts.house.settings.retention, parts.executions.now()))
 
 
 class Beside:

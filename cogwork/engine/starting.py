@@ -20,8 +20,8 @@ from state.values import Json, UnfitValue, normalise
 class Starting:
     """Understands requests: a workflow of the library by id, name or ``name@version``; else a file, a name or a spec."""
 
-    def __init__(self, library: Library, graphs: KeptGraphs) -> None:
-        self._library, self._graphs = library, graphs
+    def __init__(self, library: Library, graphs: KeptGraphs, origin: str = "python") -> None:
+        self._library, self._graphs, self._origin = library, graphs, origin
 
     async def request(
         self, source: Any, input: Mapping[str, Any] | None, options: Options, context: Mapping[str, Any] | None = None
@@ -32,22 +32,30 @@ class Starting:
             EngineError: ``workflow_not_found``; ``invalid_input`` for an input that does not fit; ``conflict``, it is archived.
             SpecError: what was given is no sound workflow, or an override does not fit.
         """
-        version = await self._published(source) if isinstance(source, str) else None
-        if version is not None:
-            graph: Any = await self._graphs.published(version, options)
-            name, of = version.name, {"workflow_id": version.workflow_id, "version": version.version}
-        else:
-            graph = await self._given(source, options)
-            name, of = graph.plan.spec.name, {}
+        graph, name, of = await self.graph(source, options)
         made = Request(
             workflow=name,
             input=_checked(graph, name, dict(input or {})),
             context=_plain(context or {}),
             options=options,
             digest=graph.digest,
+            origin=self._origin,
             **of,
         )
         return made, graph
+
+    async def graph(self, source: Any, options: Options) -> tuple[Any, str, dict[str, Any]]:
+        """The graph that is meant, the workflow's name, and which version of which workflow of the library it is, if any.
+
+        Raises:
+            EngineError, SpecError: see ``request``.
+        """
+        version = await self._published(source) if isinstance(source, str) else None
+        if version is not None:
+            of = {"workflow_id": version.workflow_id, "version": version.version}
+            return await self._graphs.published(version, options), version.name, of
+        graph = await self._given(source, options)
+        return graph, graph.plan.spec.name, {}
 
     async def _published(self, source: str) -> Any:
         """The version of the library that is meant; None where no workflow of that name is there."""

@@ -24,6 +24,8 @@ from state.values import Json
 
 TAKING: Final = "__cogwork_taking"
 """The ``configurable`` key of a ``Taking``, where a segment of an execution is run; not persisted."""
+PARENT_RUN: Final = "__cogwork_parent_run"
+"""The ``configurable`` key of the run whose step called the workflow as a tool."""
 ORIGIN: Final = "__cogwork_origin"
 """The ``configurable`` key of the door through which a run began."""
 Steps = Mapping[str, Mapping[str, str]]
@@ -257,6 +259,9 @@ def _made(connection: Connection, taken: _Taken, now: datetime) -> Execution:
     known = connection.execute(sa.select(EXECUTIONS.c.id).where(EXECUTIONS.c.id == taken.thread)).first()
     name = taken.thread if known is None else f"{taken.thread}.{taken.run[:8]}"
     session, user = context.get("session"), context.get("user")
+    parent = taken.configurable.get(PARENT_RUN)
+    above = sa.select(EXECUTIONS.c.id, EXECUTIONS.c.tenant).where(EXECUTIONS.c.run == str(parent)).limit(1)
+    of = connection.execute(above).first() if parent else None
     connection.execute(
         sa.insert(EXECUTIONS).values(
             id=name,
@@ -269,7 +274,9 @@ def _made(connection: Connection, taken: _Taken, now: datetime) -> Execution:
             priority=10,
             session_id=_name_of(session),
             user_id=_name_of(user),
-            origin=str(taken.configurable.get(ORIGIN) or taken.origin),
+            parent_id=of.id if of is not None else None,
+            tenant=of.tenant if of is not None else "",
+            origin="workflow" if parent else str(taken.configurable.get(ORIGIN) or taken.origin),
             options={},
             metadata={},
             input=payloads.kept(connection, taken.input, "input"),

@@ -9,11 +9,16 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cogwork.records.tables.executions import EXECUTIONS
+from cogwork.records.tables.executions import BUNDLES, EXECUTIONS
 from cogwork.records.tables.library import VERSIONS
 from cogwork.records.tables.payloads import PAYLOADS
 
-NAMING: Final[tuple[sa.Column[Any], ...]] = (EXECUTIONS.c.input, EXECUTIONS.c.output, VERSIONS.c.spec)
+NAMING: Final[tuple[sa.Column[Any], ...]] = (
+    EXECUTIONS.c.input,
+    EXECUTIONS.c.output,
+    VERSIONS.c.spec,
+    BUNDLES.c.spec,
+)
 """Every column that holds digests of payloads; each has an index, or belongs to a table that stays small."""
 Key = tuple[datetime, str]
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
+from cogwork.records import bundles
 from cogwork.records.database import Records
 from cogwork.retention import executions, payloads, sessions
 from cogwork.retention.planning import Plan
@@ -90,6 +91,7 @@ class _Sweep:
             self._batches,
             self._sessions,
             self._firings,
+            self._bundles,
             self._payloads,
         )
         for part in parts:
@@ -173,6 +175,10 @@ class _Sweep:
             take = partial(sessions.take_firings, before=before, after=after, limit=self.rows)
             counts, after = await self.records.writing(take)
             yield counts
+
+    async def _bundles(self) -> AsyncIterator[Mapping[str, int]]:
+        while await self.records.writing(partial(bundles.take_away, before=self.plan.payloads)):
+            yield {}
 
     async def _payloads(self) -> AsyncIterator[Mapping[str, int]]:
         before, after = self.plan.payloads, None

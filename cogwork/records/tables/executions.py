@@ -16,7 +16,7 @@ EXECUTIONS: Final = Table(
     Column("workflow", String(255), nullable=False),
     Column("workflow_id", String(64)),
     Column("version", Integer),
-    Column("digest", String(64), nullable=False, server_default=""),
+    Column("digest", String(64), nullable=False, server_default="", index=True),
     Column("status", String(16), nullable=False),
     Column("reason", String(64), nullable=False, server_default=""),
     Column("rev", Integer, nullable=False, server_default="0"),

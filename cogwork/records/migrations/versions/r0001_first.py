@@ -139,6 +139,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_executions")),
     )
     op.create_index("ix_cogwork_executions_batch", "cogwork_executions", ["batch_id", "created_at", "id"], unique=False)
+    op.create_index(op.f("ix_cogwork_executions_digest"), "cogwork_executions", ["digest"], unique=False)
     op.create_index(
         "ix_cogwork_executions_ended",
         "cogwork_executions",
