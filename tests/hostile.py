@@ -165,6 +165,11 @@ def orphan() -> Any:
     return "left"
 
 
+def orphan_and_stay() -> None:
+    orphan()
+    time.sleep(600)
+
+
 def signals(processes: list[int]) -> Any:
     ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
     targets = [*processes, os.getppid(), 1, -1]
@@ -184,7 +189,7 @@ def traces(processes: list[int]) -> Any:
         attempts += [
             lambda process=process: attach(process),  # type: ignore[misc]
             lambda process=process: Path(f"/proc/{process}/cmdline").read_bytes() or 1 / 0,  # type: ignore[misc]
-            lambda process=process: open(f"/proc/{process}/mem", "rb").seek(4096),  # type: ignore[misc]
+            lambda process=process: os.close(os.open(f"/proc/{process}/mem", os.O_RDONLY)),  # type: ignore[misc]
             lambda process=process: os.listdir(f"/proc/{process}/fd"),  # type: ignore[misc]
             lambda process=process: os.listdir(f"/proc/{process}/root/"),  # type: ignore[misc]
         ]
@@ -348,7 +353,7 @@ def _put(checkpoint: str) -> dict[str, Any]:
 ATTACKS: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (
-        memory, memory_of_many, forks, disk, elsewhere, output, network, environment, files, unlinks, orphan, signals,
+        memory, memory_of_many, forks, disk, elsewhere, output, network, environment, files, unlinks, orphan, orphan_and_stay, signals,
         traces, rights, spins, spins_apart, sleeps, closes, garbage, huge, bomb, nested, asks, chatters, forges,
         forges_thread, forges_run, forges_time, forges_types, forges_folded, borrows,
     )
@@ -435,7 +440,9 @@ class Trial:
 
 def _nothing(loot: Any, world: World) -> bool:
     """Nothing was got hold of; what is hidden reads as empty."""
-    return isinstance(loot, list) and bool(loot) and not any(each.startswith("GOT") and each != "GOT b''" for each in loot)
+    return (
+        isinstance(loot, list) and bool(loot) and not any(each.startswith("GOT") and each != "GOT b''" for each in loot)
+    )
 
 
 def _secret_paths(world: World, zygote: Any) -> dict[str, Any]:
@@ -453,7 +460,16 @@ def _code(world: World, zygote: Any) -> dict[str, Any]:
 
 
 def _elsewhere(world: World, zygote: Any) -> dict[str, Any]:
-    places = [str(world.folder), str(Path(__file__).parent), "/usr/lib", "/", "/dev", "/var/tmp", "/dev/shm", sys.prefix]
+    places = [
+        str(world.folder),
+        str(Path(__file__).parent),
+        "/usr/lib",
+        "/",
+        "/dev",
+        "/var/tmp",
+        "/dev/shm",
+        sys.prefix,
+    ]
     return {"folders": places}
 
 
@@ -587,9 +603,7 @@ TRIALS: tuple[Trial, ...] = (
         attack="forges",
         against="protocol",
         given=_victim,
-        contained=lambda loot, world: all(
-            each.startswith(("Beyond", "GOT None", "GOT []")) for each in loot
-        ),
+        contained=lambda loot, world: all(each.startswith(("Beyond", "GOT None", "GOT []")) for each in loot),
     ),
     Trial(
         name="another thread named in a message",
@@ -618,9 +632,11 @@ TRIALS: tuple[Trial, ...] = (
         name="secrets and tools of others",
         attack="borrows",
         against="protocol",
-        contained=lambda loot, world: CANARY not in repr([*loot, *world.called])
-        and len(world.called) == 1
-        and all(each.startswith("Fault") for each in loot[1:]),
+        contained=lambda loot, world: (
+            CANARY not in repr([*loot, *world.called])
+            and len(world.called) == 1
+            and all(each.startswith("Fault") for each in loot[1:])
+        ),
     ),
 )
 _VARIABLES = ["HOME", "LANG", "PATH", "TMPDIR", "TZ"]

@@ -36,9 +36,7 @@ class Plain(Request):
 class ByName(Request):
     """A request about something that has a name."""
 
-    do: Literal[
-        "find_tool", "tool_problem", "context_length", "price", "model_problem", "own", "disown", "alive"
-    ]
+    do: Literal["find_tool", "tool_problem", "context_length", "price", "model_problem", "own", "disown", "alive"]
     name: Name
 
 
@@ -237,7 +235,9 @@ def understood(message: dict[str, Any]) -> Requested | CutOff | Happened | Refus
     """
     try:
         return _ADAPTER.validate_python(message)
-    except (ValidationError, RecursionError) as err:
-        first = err.errors(include_input=False, include_url=False)[0] if isinstance(err, ValidationError) else {}
-        where = ".".join(str(each)[:40] for each in first.get("loc", ())[:4])
-        raise Broken(f"a message of no known form, at {where or 'its top'}: {first.get('msg', 'too deep')}"[:300]) from None
+    except ValidationError as err:
+        first = err.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(each)[:40] for each in first["loc"][:4])
+        raise Broken(f"a message of no known form, at {where or 'its top'}: {first['msg']}"[:300]) from None
+    except RecursionError:
+        raise Broken("a message that is too deep") from None

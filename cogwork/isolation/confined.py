@@ -138,9 +138,7 @@ def _in_own_folder(
     os.chdir(folder)
 
 
-def _limit(
-    limits: Mapping[str, Any], footing: Footing, found: Confinement, *, alone: bool, user: int | None
-) -> None:
+def _limit(limits: Mapping[str, Any], footing: Footing, found: Confinement, *, alone: bool, user: int | None) -> None:
     """The kernel's limits. Memory is counted on top of what the fork has from its server."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)  # each arena of a thread takes 64 MiB of addresses

@@ -76,14 +76,15 @@ class FarSaver(BaseCheckpointSaver[str]):
         last = None if before is None else self._where(before)[1]
         left = limit if limit is not None else 1 << 30
         while left > 0:
-            asked = {"namespace": namespace, "before": last, "limit": min(AT_ONCE, left), "filter": filter}
+            most = min(AT_ONCE, left)
+            asked = {"namespace": namespace, "before": last, "limit": most, "filter": filter}
             found = await self._line.request("list_tuples", **asked)
             for told in found:
                 read = self._read(told)
                 assert read is not None, "a listed checkpoint is there"
                 last = read.checkpoint["id"]
                 yield read
-            if len(found) < asked["limit"]:
+            if len(found) < most:
                 return
             left -= len(found)
 
@@ -181,9 +182,8 @@ class FarSaver(BaseCheckpointSaver[str]):
             "task_path": task_path,
         }
 
-    def _dumped(self, value: Any) -> list[Any]:
-        kind, data = self.serde.dumps_typed(value)
-        return [kind, data]
+    def _dumped(self, value: Any) -> tuple[str, bytes]:
+        return self.serde.dumps_typed(value)
 
     def _where(self, config: RunnableConfig) -> tuple[str, str | None]:
         """The namespace and checkpoint that the config names.

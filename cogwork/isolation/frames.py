@@ -119,3 +119,5 @@ def _count(data: bytes) -> None:
         left += members
         if containers > MOST_CONTAINERS or values + left > MOST_VALUES:
             raise Broken("a message of too many values")
+    if at > len(data):
+        raise Broken("a message that is cut")

@@ -149,9 +149,7 @@ def _ended(child: int, *, alone: bool) -> tuple[int, resource.struct_rusage]:
     return status, used
 
 
-def _about(
-    status: int, used: resource.struct_rusage, limit: str | None, limits: Mapping[str, Any]
-) -> dict[str, Any]:
+def _about(status: int, used: resource.struct_rusage, limit: str | None, limits: Mapping[str, Any]) -> dict[str, Any]:
     cpu = used.ru_utime + used.ru_stime
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None

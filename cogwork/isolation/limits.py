@@ -48,7 +48,10 @@ class Isolation(BaseModel):
     disk_mb: int = Field(256, ge=1, le=1_048_576, description="What its folder may hold, in MiB.")
     processes: int = Field(64, ge=8, le=10_000, description="Processes and threads at once.")
     open_files: int = Field(256, ge=32, le=65_536, description="Files and sockets that each process may have open.")
-    message_mb: int = Field(32, ge=1, le=256, description="The largest message to its worker, in MiB: a checkpoint is one.")
+    message_mb: int = Field(
+        32, ge=1, le=256, description="The largest message to its worker, in MiB: a checkpoint is one."
+    )
+    heed_s: float = Field(10.0, ge=0, le=3600, description="How long it may go on once it was cancelled, in seconds.")
     network: bool = Field(False, description="Whether it may reach the network of the machine.")
     require: frozenset[Hold] = Field(
         frozenset(), description="What must hold; where the machine lacks it, the execution is refused."

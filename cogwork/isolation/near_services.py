@@ -98,7 +98,9 @@ class NearServices:
             told = self.tool_problem(asked.name) or f"Tool {asked.name[:200]!r} is not allowed by the settings"
             raise Fault("invalid_input", told, origin="tool", stage="arguments")
         if self.job.reference and getattr(tool, "needs_approval", False):
-            told = f"{tool.name} needs an approval, which code in isolated mode cannot ask for: call it from a spec's step"
+            told = (
+                f"{tool.name} needs an approval, which code in isolated mode cannot ask for: call it from a spec's step"
+            )
             raise Fault("permission_denied", told, origin="tool", stage="arguments")
         args = normalise(asked.args)
         passed = self._with_secrets(tool, args, asked.secrets)
@@ -265,7 +267,9 @@ def _part(chunk: Any) -> dict[str, Any]:
     pieces = [dict(each) for each in getattr(chunk, "tool_call_chunks", ())]
     if not pieces:
         whole = getattr(chunk, "tool_calls", ())
-        pieces = [{"index": None, **call, "type": "tool_call_chunk", "args": json.dumps(call["args"])} for call in whole]
+        pieces = [
+            {"index": None, **call, "type": "tool_call_chunk", "args": json.dumps(call["args"])} for call in whole
+        ]
     used = getattr(chunk, "usage_metadata", None)
     return {
         "content": _plain(chunk.content, ""),

@@ -28,8 +28,6 @@ T = TypeVar("T")
 LAST: Final[frozenset[EventKind]] = frozenset({"run.completed", "run.failed", "run.cancelled", "run.paused"})
 GRACE: Final = 2.0
 """Seconds that an execution may take to end by itself after its last event."""
-OBEDIENCE: Final = 10.0
-"""Seconds that an execution may take to end after somebody has cancelled it."""
 LOOK: Final = 0.25
 SHOWN: Final = 2_000
 """How many of the last bytes that it printed are told when it failed."""
@@ -150,7 +148,7 @@ class _Stretch:
         waiting = [asyncio.ensure_future(coming), asyncio.ensure_future(self.halted.wait())]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            return None if self.stopped is not None else waiting[0].result()  # type: ignore[return-value]
+            return None if self.stopped is not None else waiting[0].result()
         finally:
             for each in waiting:
                 each.cancel()
@@ -168,7 +166,7 @@ class _Stretch:
             await asyncio.sleep(LOOK)
             found = await requests.open(self.job.thread)
             since = 0.0 if found is None or found.kind != "cancel" else since or clock()
-            if since and clock() - since > OBEDIENCE:
+            if since and clock() - since > self.limits.heed_s:
                 self._stop(None, found.reason if found is not None else "")
                 return
 
@@ -207,10 +205,17 @@ class _Stretch:
             raise serving.failed
         if over.error is not None and limit is None:
             raise over.error
-        details: dict[str, Json] = {"limit": limit, **{name: ended.get(name) for name in ("exit_code", "signal")}, **used}
+        details: dict[str, Json] = {
+            "limit": limit,
+            **{name: ended.get(name) for name in ("exit_code", "signal")},
+            **used,
+        }
         shown = self.services.secrets.redact(printed, cut=True)
         failed = Fault(
-            _CLASSES[limit or "killed"], why, origin="workflow", details={**details, "output": shown} if shown else details
+            _CLASSES[limit or "killed"],
+            why,
+            origin="workflow",
+            details={**details, "output": shown} if shown else details,
         )
         return self._made("run.failed", {"error": failed.record(node=""), "isolation": about})
 
@@ -223,7 +228,13 @@ class _Stretch:
         if over.said:
             return None, ""
         code, signal = ended.get("exit_code"), ended.get("signal")
-        how = f"signal {signal}" if signal is not None else f"exit code {code}" if code is not None else "nobody knows how"
+        how = (
+            f"signal {signal}"
+            if signal is not None
+            else f"exit code {code}"
+            if code is not None
+            else "nobody knows how"
+        )
         return "killed", f"The process of the isolated execution ended before the run did: {how}"
 
     def _told(self, limit: Limit) -> str:
@@ -284,4 +295,8 @@ class _Tap(asyncio.Protocol):
     """Hands on what is read."""
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
-        self.data_received = take  # type: ignore[method-assign]
+        self._take = take
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes have come."""
+        self._take(data)

@@ -93,7 +93,7 @@ def _users(without: Collection[str]) -> int | None:
     """The first of the users that forks may become."""
     if os.geteuid() != 0 or "user" in without:
         return None
-    return next((user for user in (USERS, NOBODY) if _tried(lambda user=user: os.setresuid(user, user, user))), None)  # type: ignore[misc]
+    return next((user for user in (USERS, NOBODY) if _tried(lambda user=user: os.setresuid(user, user, user))), None)
 
 
 def _readable_by(user: int, paths: Iterable[str]) -> bool:

@@ -51,7 +51,12 @@ class Serving:
     """Answers one execution from a socket, which it closes; what happens comes out of ``next``."""
 
     def __init__(
-        self, connection: socket.socket, near: NearServices, saver: NearSaver, isolation: Isolation, job: Mapping[str, Any]
+        self,
+        connection: socket.socket,
+        near: NearServices,
+        saver: NearSaver,
+        isolation: Isolation,
+        job: Mapping[str, Any],
     ) -> None:
         self._socket, self._near, self._saver, self._job = connection, near, saver, job
         self._most = isolation.message_mb * MB

@@ -257,7 +257,9 @@ def containment_of(told: dict[str, Any] | None, reasons: Iterable[str] = ()) -> 
         Fault: ``unavailable``; it could not be confined at all.
     """
     if told is None:
-        raise Fault("unavailable", "The fork could not be confined: its limits could not be set, or it was ended at once")
+        raise Fault(
+            "unavailable", "The fork could not be confined: its limits could not be set, or it was ended at once"
+        )
     held = tuple(each for each in HOLDS if each in told["held"])
     return Containment(held=held, reasons=tuple(dict.fromkeys((*reasons, *told["reasons"]))))
 
