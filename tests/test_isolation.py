@@ -170,7 +170,7 @@ async def test_a_workflow_of_all_kinds_gives_the_same_events_and_outputs_as_with
     assert isolated[-1].data["questions"][0]["form"] == plain[len(isolated) - 1].data["questions"][0]["form"]
     isolated += await run.go(answers={"well": {"ok": True}})
     assert told(isolated) == told(plain)
-    assert isolated[-1].data["output"] == plain[-1].data["output"] == {"text": "A fine text."}
+    assert isolated[-1].data["output"] == plain[-1].data["output"] == {"good": {"text": "A fine text."}}
     tokens = [event.data["text"] for event in isolated if event.kind == "step.token"]
     assert tokens == [event.data["text"] for event in plain if event.kind == "step.token"] and len(tokens) == 2
     assert [*unconsumed(run.services)] == []
@@ -192,7 +192,7 @@ async def test_a_run_is_the_same_in_the_weaker_containments_which_name_what_is_m
     run = Isolated(zygote, five(), saver, FIVE)
     await run.go(input={"topic": "tea"})
     last = (await run.go(answers={"well": {"ok": False}}))[-1]
-    assert last.data["output"] == {"text": "none"}
+    assert last.data["output"] == {"bad": {"text": "none"}}
     missing = {*last.data["isolation"]["missing"]}
     if mode == "limits_only":
         assert {"network", "files", "disk", "orphans", "signals"} <= missing and last.data["isolation"]["reasons"]
@@ -284,7 +284,7 @@ async def test_tools_are_called_by_the_worker_and_fail_there_as_anywhere(
     zygote: Zygote, saver: SqliteCheckpoints, stage: Stage
 ) -> None:
     nodes = {
-        "a": do(1, fault="unavailable", until=1, retry={"max_attempts": 2, "delay": 0}),
+        "a": do(1, fault="unavailable", until=1, retry={"max_attempts": 2, "backoff": 0.01}),
         "b": do(2, fault="refused", on_error="skip"),
         "c": do(3, effect="write"),
     }
@@ -347,7 +347,7 @@ async def test_an_agent_with_tools_and_a_schema_works_as_anywhere(zygote: Zygote
 
 async def test_a_failing_model_fails_with_its_class(zygote: Zygote, saver: SqliteCheckpoints) -> None:
     failing = [Fault("rate_limited", "slower", origin="model", retry_after=1)]
-    spec = {"nodes": {"a": {"type": "llm", "prompt": "Hi", "model": "m", "retry": {"max_attempts": 1}}}}
+    spec = {"nodes": {"a": {"type": "llm", "prompt": "Say hello", "model": "m", "retry": {"max_attempts": 1}}}}
     last = (await Isolated(zygote, fake_services(models={"m": failing}), saver, spec).go(input={}))[-1]
     assert (last.kind, last.data["error"]["class"], last.data["error"]["retry_after"]) == (
         "run.failed",
@@ -359,7 +359,7 @@ async def test_a_failing_model_fails_with_its_class(zygote: Zygote, saver: Sqlit
 async def test_prompt_files_are_rendered_by_the_worker(zygote: Zygote, saver: SqliteCheckpoints) -> None:
     prompts = {"greet": fake_prompt("greet", Variable(name="who", schema={"type": "string"}), user="Greet.")}
     services = fake_services(models={"m": ["Hello"]}, prompts=prompts)
-    spec = {"nodes": {"a": {"type": "llm", "prompt_file": "greet", "with": {"who": "Ann"}, "model": "m"}}}
+    spec = {"nodes": {"a": {"type": "llm", "prompt": "greet", "with": {"who": "Ann"}, "model": "m"}}}
     last = (await Isolated(zygote, services, saver, spec).go(input={}))[-1]
     assert last.data.get("output") == "Hello", last.data
     assert services.models.models["m"].asked[0][-1].text == "Greet."  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from cogwork.isolation.faults import told
 from cogwork.isolation.line import Line
 from state.errors import CogworkError
 from state.events import Event
+from state.values import Json
 
 _DONE: Final = 0
 
@@ -58,11 +59,13 @@ async def _events(line: Line) -> AsyncIterator[Event]:
 
     job = line.job
     graph = _graph(line, job)
-    input = Command(resume=job["answers"]) if job["answers"] is not None else job["input"]
-    config = {
+    config: Any = {
         "configurable": {"thread_id": job["thread"], DEPTH: job["depth"]},
         "metadata": dict(job["metadata"]),
     }
+    input = job["input"]
+    if job["answers"] is not None:
+        input = Command(resume=await _addressed(graph, config, job["answers"]))
     async for event in graph.aevents(input, config, tokens=job["tokens"], context=job["context"]):
         yield event
 
@@ -82,3 +85,12 @@ def _graph(line: Line, job: Mapping[str, Any]) -> Runs:
     from cogwork.isolation.code import code_graph
 
     return code_graph(job["reference"], job["arguments"], services, saver)
+
+
+async def _addressed(graph: Any, config: Any, answers: Mapping[str, Json]) -> dict[str, Json]:
+    """The answers by the ids of their interrupts: by path, an only answer could be taken for a form's own value."""
+    if not hasattr(graph, "aget_state"):
+        return dict(answers)
+    asked = [each for each in (await graph.aget_state(config)).interrupts if isinstance(each.value, dict)]
+    ids = {each.value.get("at"): each.id for each in asked}
+    return {ids.get(path, path): answer for path, answer in answers.items()}

@@ -19,6 +19,8 @@ USERS: Final = 2_000_000_000
 """The first of the users that executions run as, one each, where the superuser starts them."""
 USERS_MANY: Final = 100_000
 NOBODY: Final = 65_534
+CPU_BEYOND: Final = 2
+"""Seconds of processor time after which the kernel ends a process itself, should its keeper not have done so."""
 _ARENA_MAX: Final = -8
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "TZ")
 
@@ -145,7 +147,7 @@ def _limit(limits: Mapping[str, Any], footing: Footing, found: Confinement, *, a
     has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if _shown() else MB * 512
     wanted = {
         resource.RLIMIT_AS: has + limits["memory_mb"] * MB,
-        resource.RLIMIT_CPU: limits["cpu_s"],
+        resource.RLIMIT_CPU: limits["cpu_s"] + CPU_BEYOND,
         resource.RLIMIT_FSIZE: limits["file_mb"] * MB,
         resource.RLIMIT_NOFILE: limits["open_files"],
         resource.RLIMIT_CORE: 0,

@@ -118,11 +118,10 @@ def _watched(child: int, lifeline: int, order: Mapping[str, Any], fresh: int, *,
         members = _descendants(child)
         if len(members) > limits["processes"]:
             return "processes"
-        if len(members) > 1:
-            if sum(map(_resident, members)) > fresh + limits["memory_mb"] * MB:
-                return "memory"
-            if sum(map(_used, members)) > limits["cpu_s"]:
-                return "cpu"
+        if len(members) > 1 and sum(map(_resident, members)) > fresh + limits["memory_mb"] * MB:
+            return "memory"
+        if sum(map(_used, members)) > limits["cpu_s"]:
+            return "cpu"
         if count % 4 == 0 and os.path.isdir(folder) and _held_by(folder) > limits["disk_mb"] * MB:
             return "files"
 
@@ -153,7 +152,8 @@ def _about(status: int, used: resource.struct_rusage, limit: str | None, limits:
     cpu = used.ru_utime + used.ru_stime
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-    if limit is None and ended_by in (signal.SIGKILL, signal.SIGXCPU) and cpu >= limits["cpu_s"] - 0.1:
+    # The kernel counts whole ticks against its limit, which may be more than was used.
+    if limit is None and ended_by in (signal.SIGKILL, signal.SIGXCPU) and cpu >= limits["cpu_s"] / 2:
         limit = "cpu"
     if limit is None and code == NO_MEMORY:
         limit = "memory"

@@ -66,11 +66,13 @@ class Serving:
         self._served = _served(near, saver)
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.failed: Exception | None = None
         """What the worker's own store failed with first: the execution cannot go on then, and that is not its fault."""
 
     async def __aenter__(self) -> Serving:
         self._socket.setblocking(False)
+        self._loop = asyncio.get_running_loop()
         reader, self._writer = await asyncio.open_connection(sock=self._socket)
         self._send(self._job)
         self._reading = asyncio.create_task(self._read(reader))
@@ -196,8 +198,11 @@ class Serving:
             self._loop_call(partial(self._send, {"id": number, **message}))
 
     def _loop_call(self, do: Callable[[], None]) -> None:
-        if self._reading is not None:
-            self._reading.get_loop().call_soon_threadsafe(do)
+        """Do it at once where this is the event loop's thread, so that it comes before the answer; else soon."""
+        if self._loop is _running():
+            do()
+        elif self._loop is not None:
+            self._loop.call_soon_threadsafe(do)
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._writer is not None and not self._writer.transport.is_closing():
@@ -209,6 +214,13 @@ class Serving:
                 await self._writer.drain()
             except OSError:
                 return
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class _Pace:
