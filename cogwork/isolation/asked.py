@@ -48,11 +48,15 @@ class ByRun(Request):
 
 
 class ToolsMatching(Request):
+    """The tools that a pattern fits."""
+
     do: Literal["tools_matching"]
     pattern: Name
 
 
 class CallTool(Request):
+    """A call of a tool; ``secrets`` are the places of references that the spec itself names."""
+
     do: Literal["call_tool"]
     name: Name
     args: dict[str, Any]
@@ -65,6 +69,8 @@ class CallTool(Request):
 
 
 class FindModel(Request):
+    """Whether there is such a model, and what it calls itself."""
+
     do: Literal["find_model"]
     name: Name | None
     mode: Name | None
@@ -72,6 +78,8 @@ class FindModel(Request):
 
 
 class AskModel(Request):
+    """A question to a model: its messages, the functions it is offered, and what it is bound to."""
+
     do: Literal["ask_model", "stream_model"]
     name: Name | None
     mode: Name | None
@@ -82,17 +90,23 @@ class AskModel(Request):
 
 
 class ByMode(Request):
+    """The models that serve in a mode."""
+
     do: Literal["fallbacks"]
     mode: Name | None
 
 
 class FindPrompt(Request):
+    """What is known of a prompt."""
+
     do: Literal["find_prompt"]
     name: Name
     mode: Name | None
 
 
 class Render(Request):
+    """A prompt, to be filled in."""
+
     do: Literal["render"]
     name: Name
     mode: Name | None
@@ -103,6 +117,8 @@ class Render(Request):
 
 
 class Search(Request):
+    """The tools that fit a query."""
+
     do: Literal["search"]
     query: Long
     k: Annotated[int, Field(ge=1, le=1_000)]
@@ -110,18 +126,24 @@ class Search(Request):
 
 
 class SecretProblem(Request):
+    """Why a secret cannot be used, or not for that tool."""
+
     do: Literal["secret_problem"]
     name: Name
     tool: Name
 
 
 class GetTuple(Request):
+    """A checkpoint of the thread, or its newest."""
+
     do: Literal["get_tuple"]
     namespace: Name
     checkpoint: Name | None
 
 
 class ListTuples(Request):
+    """The next checkpoints of the thread, newest first."""
+
     do: Literal["list_tuples"]
     namespace: Name | None
     before: Name | None
@@ -130,6 +152,8 @@ class ListTuples(Request):
 
 
 class Put(Request):
+    """A checkpoint to keep."""
+
     do: Literal["put"]
     namespace: Name
     parent: Name | None
@@ -139,6 +163,8 @@ class Put(Request):
 
 
 class PutWrites(Request):
+    """What a task wrote, to keep."""
+
     do: Literal["put_writes"]
     namespace: Name
     checkpoint: Name
@@ -148,6 +174,8 @@ class PutWrites(Request):
 
 
 class KeepCall(Request):
+    """A call to record."""
+
     do: Literal["keep_call"]
     key: Name
     run: Name
@@ -165,11 +193,15 @@ class KeepCall(Request):
 
 
 class ForgetCall(Request):
+    """A call to take out of the record."""
+
     do: Literal["forget_call"]
     key: Name
 
 
 class CloseRequest(Request):
+    """A request to the execution that is fulfilled."""
+
     do: Literal["close_request"]
     request: Name
 
@@ -223,11 +255,11 @@ Requested: TypeAlias = (
     | ForgetCall
     | CloseRequest
 )
-Any_: TypeAlias = Annotated[Requested | CutOff | Happened | Refused | Done, Field(discriminator="do")]
-_ADAPTER: TypeAdapter[Requested | CutOff | Happened | Refused | Done] = TypeAdapter(Any_)
+Sent: TypeAlias = Requested | CutOff | Happened | Refused | Done
+_ADAPTER: TypeAdapter[Sent] = TypeAdapter(Annotated[Sent, Field(discriminator="do")])
 
 
-def understood(message: dict[str, Any]) -> Requested | CutOff | Happened | Refused | Done:
+def understood(message: dict[str, Any]) -> Sent:
     """The message in its form.
 
     Raises:

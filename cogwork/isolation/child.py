@@ -72,7 +72,7 @@ async def _events(line: Line) -> AsyncIterator[Event]:
 
 def _graph(line: Line, job: Mapping[str, Any]) -> Runs:
     from cogwork.isolation.far_saver import FarSaver
-    from cogwork.isolation.reached import services_over
+    from cogwork.isolation.far_services import services_over
 
     saver, services = FarSaver(line, job["thread"]), services_over(line)
     if job["bundle"]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cogwork.isolation import kernel, view
+from cogwork.isolation import calls_denied, kernel, view
 from cogwork.isolation.limits import ALWAYS, HOLDS, MB, Hold
 
 USERS: Final = 2_000_000_000
@@ -71,30 +71,21 @@ def apart(footing: Footing, found: Confinement) -> bool:
         found.reasons.append("namespaces: the kernel or its settings allow none")
         return False
 
-    def leave() -> None:
-        kernel.unshare(kernel.NEWPID | (kernel.NEWUSER if footing.namespaces == "user" else 0))
-        if footing.namespaces == "user":
-            map_user()
-
-    return found.attempt("processes", leave, "orphans", "signals")
+    leave = enter_users if footing.namespaces == "user" else kernel.unshare
+    return found.attempt("processes", lambda: leave(kernel.NEWPID), "orphans", "signals")
 
 
-def map_user() -> None:
-    """Be the same user in the namespace of users that was just entered."""
+def enter_users(flags: int = 0) -> None:
+    """Enter a namespace of users, and those that ``flags`` name, as the same user with all rights within.
+
+    Raises:
+        OSError: the kernel or its settings do not allow it.
+    """
     user, group = os.geteuid(), os.getegid()
-    # The ids before were read through the namespace that has no mapping yet, unless they were noted first.
-    user, group = _IDS.get("user", user), _IDS.get("group", group)
+    kernel.unshare(kernel.NEWUSER | flags)
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-
-
-_IDS: Final[dict[str, int]] = {}
-
-
-def note_user() -> None:
-    """Remember who this process is, for ``map_user`` in it and its forks."""
-    _IDS.update(user=os.geteuid(), group=os.getegid())
 
 
 def confine(order: Mapping[str, Any], footing: Footing, found: Confinement, *, alone: bool) -> None:
@@ -107,17 +98,19 @@ def confine(order: Mapping[str, Any], footing: Footing, found: Confinement, *, a
     os.setsid()
     found.attempt("parent", lambda: kernel.die_with_parent(signal.SIGKILL))
     if alone:
-        kernel_apart(limits, found)
+        _leave_all(limits, found)
     _in_own_folder(order, footing, found, user, alone=alone)
     _limit(limits, footing, found, alone=alone, user=user)
     _become(user, found)
     found.attempt("parent", lambda: kernel.die_with_parent(signal.SIGKILL))
+    if not found.attempt("system calls", calls_denied.deny):
+        found.held -= {"privileges", "memory"}
     if user is not None and not alone:
         found.held.update(("signals", "orphans"))
     _forget_environment(order["folder"] if "disk" not in found.held else view.FOLDER)
 
 
-def kernel_apart(limits: Mapping[str, Any], found: Confinement) -> None:
+def _leave_all(limits: Mapping[str, Any], found: Confinement) -> None:
     """Leave the namespaces of mounts, messages and names, and that of the network unless it is allowed."""
     found.attempt("mounts", lambda: kernel.unshare(kernel.NEWNS | kernel.NEWIPC | kernel.NEWUTS))
     if not limits["network"]:

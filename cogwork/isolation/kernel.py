@@ -23,6 +23,8 @@ RECURSIVE: Final = 16384
 PRIVATE: Final = 1 << 18
 
 _PDEATHSIG: Final = 1
+_SECCOMP: Final = 22
+_SECCOMP_FILTER: Final = ctypes.c_ulong(2)
 _CAPBSET_DROP: Final = 24
 _SUBREAPER: Final = 36
 _NO_NEW_PRIVS: Final = 38
@@ -113,6 +115,19 @@ def drop_capabilities() -> None:
     header = (ctypes.c_uint32 * 2)(_CAPSET_VERSION, 0)
     nothing = (ctypes.c_uint32 * 6)()
     _checked(_libc.capset(header, nothing))
+
+
+def filter_calls(program: int, steps: int) -> None:
+    """Have every system call go through the filter of that many steps at that address.
+
+    Raises:
+        OSError: it was refused.
+    """
+
+    class Program(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_void_p)]
+
+    _checked(_libc.prctl(_SECCOMP, _SECCOMP_FILTER, ctypes.byref(Program(steps, program)), 0, 0))
 
 
 def _prctl(option: int, value: int) -> None:

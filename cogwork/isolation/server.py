@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from cogwork.isolation import kernel, view
-from cogwork.isolation.confined import NOBODY, USERS, Footing, map_user, note_user
+from cogwork.isolation.confined import NOBODY, USERS, Footing, enter_users
 from cogwork.isolation.keeper import keep
 
 HANDLES: Final = 5
@@ -71,7 +71,6 @@ def _standing(told: Mapping[str, Any]) -> tuple[Footing, list[str]]:
 
 def _namespaces(without: Collection[str], reasons: list[str]) -> str | None:
     """By whose rights namespaces are made, once this process has mounts of its own."""
-    note_user()
     if "namespaces" in without:
         return None
     if os.geteuid() == 0 and "root" not in without:
@@ -81,8 +80,7 @@ def _namespaces(without: Collection[str], reasons: list[str]) -> str | None:
         except OSError as err:
             reasons.append(f"namespaces of the superuser: {err.strerror}")
     try:
-        kernel.unshare(kernel.NEWUSER | kernel.NEWNS)
-        map_user()
+        enter_users(kernel.NEWNS)
         return "user"
     except OSError as err:
         reasons.append(f"namespaces of users: {err.strerror}")

@@ -25,7 +25,7 @@ PRELOAD: Final = (
     "cogwork.isolation.child",
     "cogwork.isolation.code",
     "cogwork.isolation.far_saver",
-    "cogwork.isolation.reached",
+    "cogwork.isolation.far_services",
     "graphs.build",
     "graphs.events",
     "graphs.language.load",
