@@ -230,7 +230,7 @@ def test_all_defaults_are_told_with_their_meaning_even_where_a_file_is_wrong(
     assert config().exit_code == 2
     rows = json.loads(config("--defaults", "--json").stdout)
     assert rows["engine.concurrency"]["default"] == "100"
-    assert rows["retention.failed"]["default"] == "31536000.0"
+    assert rows["retention.failed"]["default"] == '"365d"'
     assert all(row["description"] for row in rows.values())
     assert "How long" in config("--defaults").stdout
 

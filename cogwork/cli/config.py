@@ -156,6 +156,8 @@ def default_of(info: FieldInfo) -> str:
     default = info.get_default(call_default_factory=True)
     if default is None:
         return "forever" if _is_lasting(info) else "none"
+    if _is_duration(info):
+        return _json.dumps(_duration(default))
     plain = [str(each) for each in default] if isinstance(default, list) else default
     return _json.dumps(plain if isinstance(plain, list | dict | bool | int | float) else str(plain), ensure_ascii=False)
 
@@ -164,8 +166,8 @@ def allowed(info: FieldInfo) -> str:
     """What a setting may be, in words."""
     from pydantic import TypeAdapter
 
-    if _is_lasting(info):
-        return "a duration such as 90d, 12h or 600 (seconds), or forever"
+    if _is_duration(info):
+        return f"a duration such as 90d, 12h or 600 (seconds){', or forever' if _is_lasting(info) else ''}"
     made: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
     schema = TypeAdapter(made).json_schema(mode="validation")
     return _words(schema, schema.get("$defs", {}))
@@ -175,6 +177,18 @@ def _is_lasting(info: FieldInfo) -> bool:
     from cogwork.sections import lasting
 
     return any(getattr(each, "func", None) is lasting for each in info.metadata)
+
+
+def _is_duration(info: FieldInfo) -> bool:
+    from cogwork.sections import period
+
+    return _is_lasting(info) or any(getattr(each, "func", None) is period for each in info.metadata)
+
+
+def _duration(seconds: float) -> str:
+    """A duration as people write it, in its largest whole unit."""
+    units = {"d": 86400, "h": 3600, "m": 60}
+    return next((f"{seconds / size:g}{unit}" for unit, size in units.items() if seconds % size == 0), f"{seconds:g}s")
 
 
 def _words(schema: Mapping[str, Any], named: Mapping[str, Any]) -> str:

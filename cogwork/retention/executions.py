@@ -53,8 +53,7 @@ def _unused() -> sa.ColumnElement[bool]:
         other.c.thread == EXECUTIONS.c.thread,
         other.c.batch_id == EXECUTIONS.c.batch_id,
     ]
-    used = [sa.exists().where(way, other.c.status.in_(OPEN), other.c.id != EXECUTIONS.c.id) for way in ways]
-    return sa.not_(sa.or_(*used))
+    return sa.and_(*(sa.not_(sa.exists().where(way, other.c.status.in_(OPEN))) for way in ways))
 
 
 def next_ids(

@@ -29,16 +29,22 @@ def unnamed(before: datetime) -> sa.ColumnElement[bool]:
     Whoever names one stores or holds it in the same transaction, which renews ``stored_at`` and locks the row; so one that is
     about to be named is never old here, and a deletion that waits for such a lock finds it renewed.
     """
-    named = [sa.exists().where(column == PAYLOADS.c.digest) for column in NAMING]
-    return sa.and_(PAYLOADS.c.stored_at < before, sa.not_(sa.or_(*named)))
+    digest = PAYLOADS.c.digest
+    unnamed = [sa.not_(sa.exists().where(column == digest)) for column in NAMING if column.table is EXECUTIONS]
+    few = [
+        digest.not_in(sa.select(column).where(column.is_not(None)))
+        for column in NAMING
+        if column.table is not EXECUTIONS
+    ]
+    return sa.and_(PAYLOADS.c.stored_at < before, *unnamed, *few)
 
 
 def next_digests(
     connection: Connection, before: datetime, after: Key | None, limit: int
 ) -> tuple[list[str], Key | None]:
-    """The next old payloads, the oldest first, and where those behind them begin."""
+    """The next payloads that are to go, the oldest first, and where those behind them begin."""
     at, key = PAYLOADS.c.stored_at, PAYLOADS.c.digest
-    query = sa.select(key, at).where(at < before)
+    query = sa.select(key, at).where(unnamed(before))
     if after is not None:
         query = query.where(at >= after[0], (at > after[0]) | (key > after[1]))
     rows = connection.execute(query.order_by(at, key).limit(limit)).all()
