@@ -57,8 +57,8 @@ class Shelf:
         """
         from langgraph.store.base import GetOp, SearchOp
 
-        (there,) = await self.store.abatch([SearchOp(self.place.namespace(level), limit=self._most)])
-        if isinstance(there, list) and len(there) >= self._most:
+        (beyond,) = await self.store.abatch([SearchOp(self.place.namespace(level), limit=1, offset=self._most - 1)])
+        if beyond:
             raise EngineError(
                 "conflict",
                 f"The memory of the {level} holds {self._most:,} entries, as many as it may: forget some first",
