@@ -142,7 +142,7 @@ class Story:
             if task.result is not None and not task.interrupts:
                 self._over.add(task.id)
 
-    def event(self, kind: EventKind, *, step: str = "", **data: Json) -> Event:
+    def event(self, kind: EventKind, /, *, step: str = "", **data: Json) -> Event:
         """An event of this run."""
         return Event(kind=kind, run=self.run, at=self._now().isoformat(), step=step, data=data)
 
