@@ -248,7 +248,8 @@ def uses(
     if json:
         render.write_json([each.to_dict() for each in found])
     else:
-        render.columns([[each.kind, (each.name, "cyan"), str(each.depth)] for each in found], ("KIND", "NAME", "DEPTH"))
+        rows: list[list[str | tuple[str, str]]] = [[each.kind, (each.name, "cyan"), str(each.depth)] for each in found]
+        render.columns(rows, ("KIND", "NAME", "DEPTH"))
 
 
 @library.command()
