@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from cogwork.configuration import layers, merged
 from cogwork.documented import translated
+from cogwork.isolation.limits import Isolation
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
 from cogwork.origins import Sources, WrongSettings, faults, strangers, unread
 from cogwork.secrets import SecretSource
@@ -148,6 +149,9 @@ class Settings(BaseSettings):
     queues: dict[str, QueueSection] = Field(
         default_factory=dict,
         description="Queues beside the default one, by name: limits on what runs at once and begins.",
+    )
+    isolation: Isolation = Field(
+        default_factory=Isolation, description="The limits of executions that have a process of their own: a table."
     )
     retention: Retention = Field(default_factory=Retention, description="How long what has ended is kept: a table.")
     history: History = Field(

@@ -273,3 +273,38 @@ async def test_overrides_and_a_retry_policy_hold_for_one_execution_only(engine: 
     assert changed.execution.digest != plain.execution.digest
     with pytest.raises(Exception, match="draaft"):
         await engine.execute_workflow(workflow_id, {}, {"overrides": {"nodes": {"draaft": {"prompt": "x"}}}})
+
+
+def quiet(tools: Any, word: str = "hi") -> StateGraph[Any, Any, Any, Any]:
+    """Code that a worker imports only in a process apart."""
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(Counted)
+    graph.add_node("say", lambda state: {"answer": word})
+    graph.add_edge(START, "say")
+    graph.add_edge("say", END)
+    return graph
+
+
+@pytest.mark.req("M2", "M9", "X3")
+async def test_an_isolated_execution_rests_at_a_person_goes_on_and_tells_what_held_and_was_used(
+    engine: WorkflowEngine,
+) -> None:
+    workflow_id = await engine.create_workflow(source=ASKING)
+    execution = await engine.execute_workflow(
+        workflow_id, {"n": 4}, {"mode": "isolated", "isolation": {"memory_mb": 256}}
+    )
+    resting = await execution.wait(60)
+    assert (resting["status"], resting["reason"]) == ("paused", "human"), resting["errors"]
+    done = await (await execution.resume({"go": "yes"})).wait(60)
+    assert done["status"] == "completed" and done["output"]["primary_result"] == {"value": 8, "go": "yes"}
+    assert [step["path"] for step in done["steps"]] == ["double", "sure", "told"]
+    assert "memory" in done["resources_used"]["held"]
+    with pytest.raises(EngineError, match="memory_mb"):
+        await engine.execute_workflow(workflow_id, {"n": 4}, {"mode": "isolated", "isolation": {"memory_mb": -1}})
+
+
+@pytest.mark.req("M2", "M9", "R1")
+async def test_code_that_is_no_module_is_refused_in_isolation_with_what_to_do(engine: WorkflowEngine) -> None:
+    name = await engine.register_workflow(lambda: None if False else quiet(None), name="local")
+    execution = await engine.execute_workflow(name, {}, {"mode": "isolated"})
+    told = await execution.wait(60)
+    assert told["status"] == "failed" and "module" in told["error"]["message"]

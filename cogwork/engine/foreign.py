@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from cogwork.engine.isolated import IsolatedGraph
 from cogwork.executions.recorder import Recorder, Silent, Watch
 from cogwork.executions.settling import Settled, settle, step_row
 from cogwork.executions.statuses import ENDED
@@ -29,7 +30,12 @@ _STEP_ENDS = {
 
 
 async def recorded(
-    events: AsyncIterator[Event], recorder: Recorder, thread: str, about: Mapping[str, Json], config: RunnableConfig
+    events: AsyncIterator[Event],
+    recorder: Recorder,
+    thread: str,
+    about: Mapping[str, Json],
+    config: RunnableConfig,
+    graph: Any = None,
 ) -> AsyncIterator[Event]:
     """The events, each of them recorded; ``about`` names the ``workflow`` and its ``digest``."""
     witness: Watch | Silent | None = None
@@ -42,7 +48,10 @@ async def recorded(
                     thread, taken, input=None, steps={}, configurable=config.get("configurable", {})
                 )
             if event.kind in _ENDS and isinstance(witness, Watch):
-                await witness.settled(settled_of(event, tuple(steps.values())))
+                settled = settled_of(event, tuple(steps.values()))
+                if isinstance(graph, IsolatedGraph):
+                    settled = await graph.settled(event, settled, config)
+                await witness.settled(settled)
             elif event.kind.startswith("step."):
                 _note(steps, event)
                 witness.saw(event)
@@ -106,6 +115,9 @@ def end_of(graph: Any, snapshot: Any) -> Settled | None:
     """The end that the thread's run has come to; None where it goes on, or has not begun."""
     if "__start__" in snapshot.next:
         return None
+    graph = graph.graph if isinstance(graph, IsolatedGraph) else graph
+    if graph is None:
+        return None
     if isinstance(graph, WorkflowGraph):
         ended = run_of(snapshot).get("status") in ENDED
         return settle(snapshot.values, (), step_facts(graph.plan)) if ended else None
@@ -121,8 +133,12 @@ def end_of(graph: Any, snapshot: Any) -> Settled | None:
             return None
 
 
-async def asking(graph: Any, snapshot: Any, config: RunnableConfig) -> set[str]:
-    """The steps at which the run asks something."""
+async def asking(graph: Any, snapshot: Any, config: RunnableConfig, given: set[str]) -> set[str]:
+    """The steps at which the run asks something; all that are ``given`` where nobody here can tell."""
+    if isinstance(graph, IsolatedGraph):
+        if graph.graph is None:
+            return given
+        graph = graph.graph
     if isinstance(graph, WorkflowGraph):
         return {i.value["at"] for i in snapshot.interrupts if isinstance(i.value, dict) and "at" in i.value}
     return {str(question["at"]) for question in await graph.aquestions(config)}

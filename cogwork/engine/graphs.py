@@ -10,11 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cogwork.engine.defaults import with_retry
-from cogwork.engine.segments import Runnable
+from cogwork.engine.isolated import IsolatedGraph, isolation_of
+from cogwork.engine.runnable import Runnable
 from cogwork.errors import EngineError
 from cogwork.executions.options import Options, options_of
 from cogwork.executions.record import Execution
 from cogwork.executions.recorder import Recorder
+from cogwork.isolation.limits import Isolation
+from cogwork.isolation.zygote import Zygote
 from cogwork.library.pinned import services_of
 from cogwork.records.bundles import Bundles
 from cogwork.store.errors import StoreError
@@ -55,6 +58,7 @@ class KeptGraphs:
     ) -> None:
         self._bundles, self._house, self._saver, self._recorder = bundles, house, saver, recorder
         self._library = library
+        self._zygote: Zygote | None = None
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
 
     async def of(self, execution: Execution) -> Runnable:
@@ -64,12 +68,46 @@ class KeptGraphs:
             EngineError: ``version_not_found``; it was not kept.
             SpecError: it cannot be built any more, as a tool or model is gone.
         """
+        isolated = execution.mode == "isolated"
         if execution.workflow_id is not None and execution.version is not None and self._library is not None:
             version = await self._library.version(execution.workflow_id, execution.version)
+            if isolated and version.kind == "code":
+                return self._apart(execution, reference=version.reference, arguments=version.arguments)
             found: Runnable = await self.published(version, options_of(execution.options))
-            return found
+            return self._apart(execution, graph=found) if isolated else found
         kept: Runnable = await self._at_hand(execution.digest, partial(self._kept, execution))
-        return kept
+        return self._apart(execution, graph=kept) if isolated else kept
+
+    def _apart(self, execution: Execution, **what: Any) -> Runnable:
+        """The execution's graph in a process of its own."""
+        house: Any = self._house
+        if "reference" in what and not what["reference"]:
+            message = f"{execution.workflow} is code without a module and name to import: it cannot run isolated"
+            raise EngineError("invalid_input", message, execution_id=execution.id)
+        limits = isolation_of(execution.options.get("isolation") or {}, self.isolation)
+        graph = what.get("graph")
+        services = graph.services if isinstance(graph, WorkflowGraph) else house.services
+        about: dict[str, Any] = {"name": execution.workflow, "digest": execution.digest}
+        return IsolatedGraph(self.zygote, limits, services, self._saver, **about, **what)
+
+    @property
+    def isolation(self) -> Isolation:
+        """The usual limits of isolated executions."""
+        house: Any = self._house
+        found: Isolation = house.settings.isolation
+        return found
+
+    def zygote(self) -> Zygote:
+        """The server that isolated executions are forked from; started when the first one is."""
+        if self._zygote is None:
+            house: Any = self._house
+            self._zygote = Zygote(hidden=[house.settings.state_dir.absolute()])
+        return self._zygote
+
+    async def close(self) -> None:
+        """End the fork server, if there is one."""
+        if self._zygote is not None:
+            await self._zygote.aclose()
 
     async def published(self, version: VersionRecord, options: Options) -> Any:
         """The graph of a version of the library, with what the options change of it.

@@ -72,8 +72,9 @@ class Parts:
     queue: Callable[[], QueueClient] = field(repr=False)
 
     async def close(self) -> None:
-        """Write what waits to be written."""
+        """Write what waits to be written, and end the fork server of isolated executions."""
         await self.history.close()
+        await self.graphs.close()
 
 
 class Shared:

@@ -6,22 +6,25 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from cogwork.engine.attempts import Attempt, attempted
 from cogwork.engine.foreign import asking, end_of, recorded, run_of
+from cogwork.engine.runnable import Graphs, Runnable
+from cogwork.errors import EngineError
 from cogwork.executions.record import Execution
 from cogwork.executions.recorder import TAKING, Recorder, Stuck, Taking, Watch
 from cogwork.executions.settling import Settled
 from cogwork.executions.statuses import IllegalMove
 from cogwork.executions.store import Executions
+from cogwork.store.errors import StoreError
 from graphs.graph import WorkflowGraph
 from graphs.keeping import SHUTDOWN, request
 from state.durable import Request
-from state.errors import AnswerRefused, Fault, InputRefused, NotResumable, Owned, SpecError
+from state.errors import AnswerRefused, Fault, InputRefused, NotResumable, Owned, SpecError, Unrecorded
 from state.events import Event
 from state.values import Json
 
@@ -31,31 +34,9 @@ MOST_STUCK: Final = 10
 OWNED_SECONDS: Final = 45.0
 """How long a segment waits for another process to let go of its thread: longer than a frozen one may keep it."""
 PAUSE_SECONDS: Final = 0.5
-
-
-class Runnable(Protocol):
-    """A graph as executions drive it."""
-
-    checkpointer: Any
-
-    def aevents(
-        self, input: Any, config: RunnableConfig | None = None, *, tokens: bool = True, **kwargs: Any
-    ) -> AsyncIterator[Event]:
-        """The events of one call; the last says how the run ended or where it rests."""
-
-    async def aget_state(self, config: RunnableConfig) -> Any:
-        """LangGraph's snapshot of the thread."""
-
-
-class Graphs(Protocol):
-    """Where the graph of an execution comes from."""
-
-    async def of(self, execution: Execution) -> Runnable:
-        """Its graph, of the version that it began with, on the checkpoints; what it records goes through ``recorder``.
-
-        Raises:
-            CogworkError: there is none, or it cannot be built.
-        """
+LONGEST_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 600.0
+"""How long a segment is tried again while what is kept cannot be reached."""
 
 
 class Segments:
@@ -81,33 +62,64 @@ class Segments:
         Raises:
             EngineError: ``execution_not_found``; ``database_error`` where the records stay away.
         """
-        attempt = await self.executions.records.reading(lambda connection: attempted(connection, name, number))
-        execution = attempt.execution
-        if execution.segment != number or execution.ended or execution.status == "paused":
-            return "stale"
-        if execution.deadline is not None and execution.deadline <= self.executions.now() and not execution.run:
-            return await self._failed(execution, _timeout(execution, "its deadline passed before it began"))
-        return await self._driven(attempt, told)
+        until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        pause = PAUSE_SECONDS
+        while True:
+            try:
+                attempt = await self.executions.records.reading(lambda connection: attempted(connection, name, number))
+                execution = attempt.execution
+                if execution.segment != number or execution.ended or execution.status == "paused":
+                    return "stale"
+                return await self._driven(attempt, told)
+            except (StoreError, Unrecorded, EngineError) as err:
+                if isinstance(err, EngineError) and err.code != "database_error":
+                    raise
+                if asyncio.get_running_loop().time() > until:
+                    log.error("Execution %s is left as it stands: %s", name, err)
+                    raise
+                log.warning("Execution %s is taken up again in %.1f s: %s", name, pause, err)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_SECONDS)
 
     async def _driven(self, attempt: Attempt, told: Callable[[Event], None] | None) -> str:
+        """Drive the segment; an execution that cannot go on has failed, and says why.
+
+        Raises:
+            StoreError, EngineError: what is kept cannot be reached; it may be in a moment.
+        """
         execution = attempt.execution
         try:
+            if execution.deadline is not None and execution.deadline <= self.executions.now() and not execution.run:
+                return await self._failed(execution, _timeout(execution, "its deadline passed before it began"))
             graph = await self.graphs.of(execution)
-            patience = asyncio.get_running_loop().time() + OWNED_SECONDS
-            while True:
-                try:
-                    return await self._once(attempt, graph, told)
-                except Owned:
-                    if asyncio.get_running_loop().time() > patience:
-                        return "owned elsewhere"
-                await asyncio.sleep(PAUSE_SECONDS)
+            return await self._owning(attempt, graph, told)
         except IllegalMove as err:
             return str(err.details.get("status"))
-        except Stuck as err:
-            return await self._failed(execution, Fault("internal", str(err), origin="workflow").record(node=""))
-        except (SpecError, InputRefused, AnswerRefused, NotResumable) as err:
+        except (StoreError, Unrecorded):
+            raise
+        except (SpecError, InputRefused, AnswerRefused, NotResumable, EngineError) as err:
+            if isinstance(err, EngineError) and err.code == "database_error":
+                raise
             fault = Fault("invalid_input", str(err), origin="workflow")
-            return await self._failed(execution, fault.record(node=""))
+        except Stuck as err:
+            fault = Fault("internal", str(err), origin="workflow")
+        except Fault as err:
+            fault = err
+        except Exception as err:  # a fault of ours, or of the code of a workflow: the others go on
+            log.exception("Execution %s failed", execution.id)
+            fault = Fault("internal", f"{type(err).__name__}: {err}", origin="workflow")
+        return await self._failed(execution, fault.record(node=""))
+
+    async def _owning(self, attempt: Attempt, graph: Runnable, told: Callable[[Event], None] | None) -> str:
+        """Drive the segment once its thread is free: a process that has died or is frozen may keep it for a while."""
+        patience = asyncio.get_running_loop().time() + OWNED_SECONDS
+        while True:
+            try:
+                return await self._once(attempt, graph, told)
+            except Owned:
+                if asyncio.get_running_loop().time() > patience:
+                    return "owned elsewhere"
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _once(self, attempt: Attempt, graph: Runnable, told: Callable[[Event], None] | None) -> str:
         execution = attempt.execution
@@ -135,7 +147,7 @@ class Segments:
         if isinstance(graph, WorkflowGraph):
             return events
         about = {"workflow": execution.workflow, "digest": execution.digest}
-        return recorded(events, self.recorder, execution.thread, about, config)
+        return recorded(events, self.recorder, execution.thread, about, config, graph)
 
     async def _noted(
         self, execution: Execution, graph: Runnable, snapshot: Any, end: Settled, config: RunnableConfig
@@ -174,7 +186,7 @@ class Segments:
             await graph.checkpointer.requests.make(execution.thread, asked)
         answers = command.get("answers") or {}
         if answers:  # Those that a process had given before it died are not given again.
-            open_ = await asking(graph, snapshot, self.config(attempt))
+            open_ = await asking(graph, snapshot, self.config(attempt), set(answers))
             answers = {path: answer for path, answer in answers.items() if path in open_}
         return (Command(resume=answers) if answers else None), {}
 

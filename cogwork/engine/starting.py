@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cogwork.engine.graphs import KeptGraphs
+from cogwork.engine.isolated import isolation_of
 from cogwork.errors import EngineError
 from cogwork.executions.options import Options
 from cogwork.executions.store import Request
@@ -32,6 +33,8 @@ class Starting:
             EngineError: ``workflow_not_found``; ``invalid_input`` for an input that does not fit; ``conflict``, it is archived.
             SpecError: what was given is no sound workflow, or an override does not fit.
         """
+        if options.mode == "isolated":
+            isolation_of(options.isolation, self._graphs.isolation)
         graph, name, of = await self.graph(source, options)
         made = Request(
             workflow=name,

@@ -35,6 +35,7 @@ class Settled:
     ended_at: datetime | None = None
     wake_at: datetime | None = None
     steps: tuple[dict[str, Any], ...] = ()
+    resources: Mapping[str, Json] = field(default_factory=dict)
     whole: bool = True
     """Whether ``steps`` are those of the whole run, rather than of this call."""
 
@@ -67,6 +68,7 @@ class Settled:
             "owner": "",
             "wake_at": min(deadlines, default=None),
             **({"usage": dict(self.usage)} if self.usage else {}),
+            **({"resources": dict(self.resources)} if self.resources else {}),
         }
         if self.status in ENDED:
             values |= {"ended_at": self.ended_at or now, "wake_at": None, "output": output}

@@ -82,14 +82,14 @@ def _graph(line: Line, job: Mapping[str, Any]) -> Runs:
         workflow, *used = (load(document, file="<isolated>") for document in job["bundle"])
         rest = iter(used)
         return build(workflow, services, lambda name, user: next(rest, None), checkpointer=saver)
-    from cogwork.isolation.code import code_graph
+    from cogwork.isolation.code import CodeRun
 
-    return code_graph(job["reference"], job["arguments"], services, saver)
+    return CodeRun(job["reference"], job["arguments"], services, saver)
 
 
 async def _addressed(graph: Any, config: Any, answers: Mapping[str, Json]) -> dict[str, Json]:
     """The answers by the ids of their interrupts: by path, an only answer could be taken for a form's own value."""
-    if not hasattr(graph, "aget_state"):
+    if not hasattr(graph, "aget_state"):  # code addresses answers by itself
         return dict(answers)
     asked = [each for each in (await graph.aget_state(config)).interrupts if isinstance(each.value, dict)]
     ids = {each.value.get("at"): each.id for each in asked}
