@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cronsim import CronSim, CronSimError
@@ -54,6 +55,7 @@ class Cron:
             yield found
 
 
+@lru_cache(maxsize=1024)
 def read_cron(line: str) -> Cron:
     """The cron line of five fields, or of a word such as ``@daily``.
 

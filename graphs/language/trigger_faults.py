@@ -9,7 +9,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from graphs.language.cron import CronError, read_cron
 from graphs.language.triggers import (
@@ -20,6 +20,7 @@ from graphs.language.triggers import (
     WebhookTrigger,
     read_instant,
     zone,
+    zones,
 )
 from state.services import SECRET
 
@@ -63,7 +64,7 @@ def _schedule(schedule: Schedule) -> Iterator[Wrong]:
         yield Wrong("every", "A schedule fires at most once per second", "give every at least 1s")
     found = zone(schedule.timezone)
     if found is None:
-        close = get_close_matches(schedule.timezone[:64], available_timezones(), 1)
+        close = get_close_matches(schedule.timezone[:64], zones(), 1)
         hint = f"did you mean {close[0]!r}?" if close else "name it as Europe/Berlin or UTC"
         yield Wrong("timezone", f"There is no time zone {schedule.timezone[:60]!r}", hint)
     yield from _bounds(schedule, found or ZoneInfo("UTC"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -131,9 +132,13 @@ AnyTrigger: TypeAlias = Annotated[
 
 def zone(name: str) -> ZoneInfo | None:
     """The time zone of that name; None where there is none."""
-    if name != "UTC" and name not in available_timezones():
-        return None
-    return ZoneInfo(name)
+    return ZoneInfo(name) if name == "UTC" or name in zones() else None
+
+
+@cache
+def zones() -> frozenset[str]:
+    """The names of all time zones; finding them reads a tree of folders."""
+    return frozenset(available_timezones())
 
 
 def read_instant(text: str, timezone: ZoneInfo) -> datetime:
