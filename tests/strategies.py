@@ -161,7 +161,7 @@ def _block(draw: st.DrawFn, outer: list[str], depth: int, most: int) -> dict[str
 
 _given: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"input": st.just({"text": "{{ event.at }}", "flag": True})},
-    optional={"description": texts, "when": st.booleans() | st.just("event.at != ''"), "options": st.just({"priority": 3})},
+    optional={"description": texts, "options": st.just({"priority": 3})},
 )
 _times: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     ({"cron": "5 4 * * *"}, {"cron": "@daily", "timezone": "Asia/Tokyo"}, {"every": 1.5, "start": "2026-11-01"})

@@ -56,9 +56,7 @@ def walk(zone: str, after: datetime, until: datetime) -> Iterator[tuple[datetime
             yield now, new, wall
 
 
-def by_looking(
-    line: str, walked: Iterable[tuple[datetime, list[datetime], datetime]]
-) -> list[datetime]:
+def by_looking(line: str, walked: Iterable[tuple[datetime, list[datetime], datetime]]) -> list[datetime]:
     """What the rule says, by a walk over all minutes: no search, no arithmetic on clocks but the reading of one."""
     fields = line.split()
     minutes, hours, days, months, weekdays = (
@@ -98,7 +96,9 @@ def test_a_cron_line_fires_when_a_clock_that_is_looked_at_each_minute_says_so(
 ) -> None:
     after = YEAR + minute * MINUTE
     until = after + timedelta(days=days)
-    assert firings(Schedule(cron=line, timezone=zone), after, until, most=60_000) == by_looking(line, walk(zone, after, until))
+    assert firings(Schedule(cron=line, timezone=zone), after, until, most=60_000) == by_looking(
+        line, walk(zone, after, until)
+    )
 
 
 CHANGES = {

@@ -142,9 +142,7 @@ def _instant(wall: datetime, fold: int, timezone: ZoneInfo) -> datetime:
     return wall.replace(tzinfo=timezone, fold=fold).astimezone(UTC)
 
 
-def _meant(
-    cron: Cron, wall: datetime, first: datetime, second: datetime, timezone: ZoneInfo
-) -> tuple[datetime, ...]:
+def _meant(cron: Cron, wall: datetime, first: datetime, second: datetime, timezone: ZoneInfo) -> tuple[datetime, ...]:
     if first == second:
         return (first,)
     if first < second:

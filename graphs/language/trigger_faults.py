@@ -110,4 +110,8 @@ def _file(file: FileTrigger) -> Iterator[Wrong]:
 
 
 def _reference(field: str) -> Wrong:
-    return Wrong(field, f"{field} is no reference to a secret", f"write {field}: secret://name, and give its value in the settings")
+    return Wrong(
+        field,
+        f"{field} is no reference to a secret",
+        f"write {field}: secret://name, and give its value in the settings",
+    )

@@ -23,12 +23,18 @@ _BOTH: Final[list[Literal["created", "changed"]]] = ["created", "changed"]
 class Schedule(Part):
     """When a workflow is started: at the minutes of a cron line in a time zone, or every so often."""
 
-    cron: str | None = Field(None, description="Minute hour day month weekday, or @daily, @hourly, …; in the time zone.")
+    cron: str | None = Field(
+        None, description="Minute hour day month weekday, or @daily, @hourly, …; in the time zone."
+    )
     every: Duration | None = Field(None, description="At least 1s; counted from start, or else from 1970 in UTC.")
-    start: str | None = Field(None, description="Nothing fires before: 2026-11-01T08:00, in the time zone or with its own.")
+    start: str | None = Field(
+        None, description="Nothing fires before: 2026-11-01T08:00, in the time zone or with its own."
+    )
     end: str | None = Field(None, description="Nothing fires after.")
     timezone: str = Field("UTC", description="Such as Europe/Berlin.")
-    jitter: Duration | None = Field(None, description="Fire later by a part of this, always the same one for a schedule.")
+    jitter: Duration | None = Field(
+        None, description="Fire later by a part of this, always the same one for a schedule."
+    )
     catch_up: CatchUp = Field("none", description="Which of the firings that were missed are made up for.")
     max_catch_up: int = Field(100, ge=1, le=1000, description="With all: at most so many, the latest.")
     within: Duration = Field(86_400.0, description="What was missed longer ago is never made up for.")
@@ -40,11 +46,20 @@ class Starting(Part):
     """What every trigger says of the execution that it starts."""
 
     description: str = ""
-    when: Condition | None = Field(None, description="An expression over event; events for which it is false start nothing.")
     input: dict[str, Json] | None = Field(
         None, description="The workflow's input, with expressions over event; without it, what the event carries."
     )
-    options: dict[str, Json] = Field(default_factory=dict, description="Options of the execution, such as its priority.")
+    options: dict[str, Json] = Field(
+        default_factory=dict, description="Options of the execution, such as its priority."
+    )
+
+
+class Listening(Starting):
+    """What every trigger says of the events that it takes."""
+
+    when: Condition | None = Field(
+        None, description="An expression over event; events for which it is false start nothing."
+    )
 
 
 class ScheduleTrigger(Schedule, Starting):
@@ -53,7 +68,7 @@ class ScheduleTrigger(Schedule, Starting):
     type: Literal["schedule"] = "schedule"
 
 
-class WebhookTrigger(Starting):
+class WebhookTrigger(Listening):
     """Start when a signed HTTP request comes in."""
 
     type: Literal["webhook"] = "webhook"
@@ -68,7 +83,7 @@ class WebhookTrigger(Starting):
     max_bytes: int = Field(1_048_576, ge=1, le=16_777_216, description="The largest body.")
 
 
-class FileTrigger(Starting):
+class FileTrigger(Listening):
     """Start when a file appears or changes under a root."""
 
     type: Literal["file"] = "file"
@@ -79,15 +94,17 @@ class FileTrigger(Starting):
     existing: bool = Field(False, description="Whether files that are there at first count too.")
 
 
-class PostgresTrigger(Starting):
+class PostgresTrigger(Listening):
     """Start when PostgreSQL notifies a channel."""
 
     type: Literal["postgres"] = "postgres"
     channel: str = Field(min_length=1, max_length=63, description="The channel of NOTIFY.")
-    database: str | None = Field(None, description="secret://name of the database's address; else that of the settings.")
+    database: str | None = Field(
+        None, description="secret://name of the database's address; else that of the settings."
+    )
 
 
-class WorkflowTrigger(Starting):
+class WorkflowTrigger(Listening):
     """Start when an execution of another workflow ends."""
 
     type: Literal["workflow"] = "workflow"

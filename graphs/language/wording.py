@@ -173,7 +173,9 @@ def _report_trigger_type(found: Found, draft: Draft, kind: Json) -> None:
     listed = f"One of {', '.join(TRIGGER_TYPES)}."
     label = _label(found.pointer)
     if kind is None:
-        guess = "`type: schedule`? " if isinstance(found.value, Mapping) and {"cron", "every"} & set(found.value) else ""
+        guess = (
+            "`type: schedule`? " if isinstance(found.value, Mapping) and {"cron", "every"} & set(found.value) else ""
+        )
         draft.report("missing_key", f"{label} lacks `type`", found.pointer, guess + listed)
         return
     close = get_close_matches(str(kind)[:64].lower(), TRIGGER_TYPES, n=1)

@@ -8,7 +8,7 @@ from graphs.analysis.rules.fitting import literal, misfit
 from graphs.analysis.rules.subject import Subject
 from graphs.language.source import escaped
 from graphs.language.trigger_faults import wrong_with
-from graphs.language.triggers import PostgresTrigger, ScheduleTrigger, Starting, WebhookTrigger
+from graphs.language.triggers import Listening, PostgresTrigger, ScheduleTrigger, Starting, WebhookTrigger
 from nodes.expression import ExpressionError, Reference, compile_condition
 from nodes.template import TemplateError, Value, compile_value
 from state.problems import Problem
@@ -45,7 +45,7 @@ def _secret(subject: Subject, trigger: Starting, at: str) -> Iterator[Problem]:
 
 
 def _when(subject: Subject, trigger: Starting, at: str) -> Iterator[Problem]:
-    if not isinstance(trigger.when, str):
+    if not isinstance(trigger, Listening) or not isinstance(trigger.when, str):
         return
     try:
         found = compile_condition(trigger.when)
@@ -65,7 +65,9 @@ def _input(subject: Subject, trigger: Starting, at: str) -> Iterator[Problem]:
     for name in schema.get("required", ()):
         if name not in (given or {}):
             message = f"The workflow needs the input {name!r}, and the trigger does not give it"
-            yield subject.problem(0, "missing_argument", message, f"{at}/input" if given else at, "give it under input:")
+            yield subject.problem(
+                0, "missing_argument", message, f"{at}/input" if given else at, "give it under input:"
+            )
     for name, value in (given or {}).items():
         place = f"{at}/input/{escaped(name)}"
         if name not in known and schema.get("additionalProperties") is False:
