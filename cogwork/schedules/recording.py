@@ -38,12 +38,13 @@ def record_event(
     now: datetime,
     *,
     depth: int = 0,
+    at: datetime | None = None,
 ) -> Firing:
-    """Record the event once; the firing, or the one that was recorded for it before."""
+    """Record the event, which happened ``at`` that instant or now, once; the firing, or the one that was recorded for it before."""
     fire = event_id(trigger, key)
     if (known := firing_by_id(connection, fire)) is not None:
         return firing_of(known, duplicate=True)
-    insert_once(connection, [_row(trigger, fire, event, carried, now, depth)])
+    insert_once(connection, [{**_row(trigger, fire, event, carried, now, depth), "due_at": at or now}])
     row = firing_by_id(connection, fire)
     assert row is not None
     return firing_of(row)

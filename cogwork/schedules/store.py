@@ -138,7 +138,7 @@ class Schedules:
 
     # -- changes ---------------------------------------------------------------------------------------------
 
-    async def update(self, name: str, **changes: Any) -> ScheduleRecord:
+    async def update(self, name: str, /, **changes: Any) -> ScheduleRecord:
         """Change its ``definition``, ``workflow``, ``version``, ``input`` or ``options``.
 
         What was due under the old definition is dealt with under the old one.

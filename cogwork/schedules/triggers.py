@@ -266,7 +266,7 @@ def _record_ends(connection: Connection, trigger: TriggerRecord, page: Sequence[
         key = _key(ended)
         if firing_by_id(connection, event_id(trigger, key)) is None:
             event = ended.event(connection)
-            record_event(connection, trigger, key, event, event["output"], now, depth=ended.depth)
+            record_event(connection, trigger, key, event, event["output"], now, depth=ended.depth, at=ended.at)
             recorded += 1
     return recorded
 
