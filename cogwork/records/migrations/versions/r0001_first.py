@@ -220,10 +220,22 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=32), nullable=False),
         sa.Column("detail", sa.Text(), server_default="", nullable=False),
         sa.Column("execution_id", sa.String(length=255), nullable=True),
-        sa.Column("attempt", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("ordered", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("request", Plain(), nullable=True),
+        sa.Column("wake_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_firings")),
     )
+    op.create_index("ix_cogwork_firings_due", "cogwork_firings", ["due_at"], unique=False)
     op.create_index("ix_cogwork_firings_source", "cogwork_firings", ["source_id", "due_at", "id"], unique=False)
+    op.create_index(
+        "ix_cogwork_firings_wake",
+        "cogwork_firings",
+        ["wake_at"],
+        unique=False,
+        sqlite_where=sa.text("wake_at IS NOT NULL"),
+        postgresql_where=sa.text("wake_at IS NOT NULL"),
+    )
     op.create_table(
         "cogwork_handoffs",
         sa.Column("id", sa.String(length=512), nullable=False),
@@ -395,12 +407,14 @@ def upgrade() -> None:
         sa.Column("options", Plain(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("position", Plain(), nullable=True),
+        sa.Column("next_at", Instant(), nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_triggers")),
         sa.UniqueConstraint("name", name=op.f("uq_cogwork_triggers_name")),
     )
     op.create_index(op.f("ix_cogwork_triggers_kind"), "cogwork_triggers", ["kind"], unique=False)
+    op.create_index(op.f("ix_cogwork_triggers_next_at"), "cogwork_triggers", ["next_at"], unique=False)
     op.create_table(
         "cogwork_uses",
         sa.Column("workflow_id", sa.String(length=64), nullable=False),
