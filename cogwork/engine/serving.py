@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cogwork.engine.chores import chores
+from cogwork.engine.firing import firing_chores
 from cogwork.engine.parts import Parts, Shared
 from cogwork.engine.worker import Chore, Worker
 from cogwork.errors import EngineError
@@ -30,7 +31,7 @@ def worker_of(parts: Parts, *, more: Sequence[Chore] = (), **options: Any) -> Wo
         dispatch=parts.dispatch,
         saver=parts.saver,
         queues=parts.queues,
-        chores=[*chores(parts, sweep=partial(_swept, parts)), *more],
+        chores=[*chores(parts, sweep=partial(_swept, parts)), *firing_chores(parts), *more],
         **options,
     )
 

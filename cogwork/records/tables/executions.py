@@ -58,6 +58,12 @@ EXECUTIONS: Final = Table(
     Index("ix_cogwork_executions_batch", "batch_id", "created_at", "id"),
     Index("ix_cogwork_executions_parent", "parent_id", "created_at", "id"),
     Index(
+        "ix_cogwork_executions_origin",
+        "origin",
+        sqlite_where=text("status IN ('pending', 'running', 'paused')"),
+        postgresql_where=text("status IN ('pending', 'running', 'paused')"),
+    ),
+    Index(
         "uq_cogwork_executions_idempotency",
         "tenant",
         "idempotency_key",

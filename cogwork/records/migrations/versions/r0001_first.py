@@ -157,6 +157,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("input IS NOT NULL"),
     )
     op.create_index(
+        "ix_cogwork_executions_origin",
+        "cogwork_executions",
+        ["origin"],
+        unique=False,
+        sqlite_where=sa.text("status IN ('pending', 'running', 'paused')"),
+        postgresql_where=sa.text("status IN ('pending', 'running', 'paused')"),
+    )
+    op.create_index(
         "ix_cogwork_executions_output",
         "cogwork_executions",
         ["output"],
