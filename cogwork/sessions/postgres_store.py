@@ -1,18 +1,19 @@
-"""LangGraph's PostgreSQL store over a pool whose connections may break, its tables made by one process at a time."""
+"""LangGraph's PostgreSQL store over a pool whose connections may break, a batch as one transaction, its tables made once."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, LiteralString, TypeVar, cast
 
 import psycopg
 from langgraph.store.base import Op, Result
 from langgraph.store.postgres.base import PostgresStore
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
@@ -87,6 +88,17 @@ class PostgresMemoryStore(PostgresStore):
             self._closing.wait(PAUSE_SECONDS)
         PostgresStore(connection).setup()
         connection.execute("select pg_advisory_unlock(%s)", (_LOCK,))
+
+    @contextmanager
+    def _cursor(self, *, pipeline: bool = False) -> Iterator[Cursor[DictRow]]:
+        """A cursor within one transaction; LangGraph's own commits what came before a failure."""
+        with (
+            self.pool.connection() as connection,
+            connection.pipeline() if self.supports_pipeline else nullcontext(),
+            connection.transaction(),
+            connection.cursor(binary=True, row_factory=dict_row) as cursor,
+        ):
+            yield cursor
 
     def _surviving(self, call: Callable[[], T]) -> T:
         end = time.monotonic() + PATIENCE_SECONDS
