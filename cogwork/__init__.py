@@ -15,11 +15,15 @@ os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 
 if TYPE_CHECKING:
     from cogwork.app import App, Source
+    from cogwork.blocking_engine import BlockingEngine
     from cogwork.chains import Request
+    from cogwork.errors import EngineError
+    from cogwork.executions.options import Options
     from cogwork.settings import Settings
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints as PostgresCheckpoints  # not in __all__: it needs an extra
     from cogwork.tools.function import FunctionTool, tool
+    from cogwork.workflow_engine import WorkflowEngine
     from graphs.graph import WorkflowGraph
     from graphs.language.builder import workflow
     from graphs.language.dialects.tool_chain import Orchestration
@@ -44,6 +48,10 @@ if TYPE_CHECKING:
     from state.problems import Problem
 
 _HOMES = {
+    "BlockingEngine": "cogwork.blocking_engine",
+    "EngineError": "cogwork.errors",
+    "Options": "cogwork.executions.options",
+    "WorkflowEngine": "cogwork.workflow_engine",
     "App": "cogwork.app",
     "Settings": "cogwork.settings",
     "SqliteCheckpoints": "cogwork.store.checkpoints",
@@ -76,13 +84,16 @@ _HOMES = {
 __all__ = [
     "AnswerRefused",
     "App",
+    "BlockingEngine",
     "CogworkError",
+    "EngineError",
     "Event",
     "Fault",
     "FunctionTool",
     "InDoubt",
     "InputRefused",
     "NotResumable",
+    "Options",
     "Owned",
     "Problem",
     "Settings",
@@ -91,6 +102,7 @@ __all__ = [
     "Unrecorded",
     "Workflow",
     "WorkflowCancelled",
+    "WorkflowEngine",
     "WorkflowFailed",
     "WorkflowGraph",
     "WorkflowSpec",

@@ -168,11 +168,10 @@ class _Said:
 
 
 async def _started(workflow: str, said: _Said, options: dict[str, Any], *, wait: bool) -> Execution:
-    from cogwork.engine.starting import Starting
     from cogwork.executions.options import options_of
 
     async with _opened() as parts:
-        starting = Starting(parts.library, parts.graphs, context.ORIGIN)
+        starting = parts.starting
         input, overrides = said.understood((await starting.graph(workflow, options_of({})))[0])
         options |= {"overrides": overrides} if overrides else {}
         request, _ = await starting.request(workflow, input, options_of(options))
@@ -293,11 +292,10 @@ def batch(
 
 async def _batch(workflow: str, given: list[Any], options: dict[str, Any], *, wait: bool, quiet: bool) -> Any:
     from cogwork.engine.batches import Batches
-    from cogwork.engine.starting import Starting
     from cogwork.executions.options import options_of
 
     async with _opened() as parts:
-        starting, batches = Starting(parts.library, parts.graphs, context.ORIGIN), Batches(parts.dispatch)
+        starting, batches = parts.starting, Batches(parts.dispatch)
         requests = [(await starting.request(workflow, each, options_of(options)))[0] for each in given]
         made = await batches.start(requests)
         while wait and not made.done and set(made.counts) & {"pending", "running"}:

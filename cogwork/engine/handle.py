@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cogwork.engine.execution_verbs import ExecutionVerbs
     from cogwork.executions.history import Told
     from cogwork.executions.record import Execution
     from cogwork.executions.result import ExecutionResult
-    from cogwork.workflow_engine import WorkflowEngine
     from state.values import Json
 
 
 class Handle(Mapping[str, "Json"]):
     """An execution that was asked for; it reads like its status as a dict, as that was when this was made."""
 
-    def __init__(self, engine: WorkflowEngine, execution: Execution) -> None:
+    def __init__(self, engine: ExecutionVerbs, execution: Execution) -> None:
         self._engine, self.execution = engine, execution
         self._told = execution.to_dict()
 

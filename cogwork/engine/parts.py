@@ -12,6 +12,8 @@ from cogwork.engine.dispatch import Dispatch
 from cogwork.engine.graphs import KeptGraphs
 from cogwork.engine.queue import QueueClient, QueueLimits, Queues
 from cogwork.engine.segments import Segments
+from cogwork.engine.starting import Starting
+from cogwork.engine.talks import Talks
 from cogwork.executions.history import History
 from cogwork.executions.recorder import Recorder
 from cogwork.executions.store import Executions, utc_now
@@ -68,6 +70,8 @@ class Parts:
     bundles: Bundles
     graphs: KeptGraphs
     segments: Segments
+    talks: Talks
+    starting: Starting
     dispatch: Dispatch
     queue: Callable[[], QueueClient] = field(repr=False)
 
@@ -85,6 +89,7 @@ class Shared:
         self.records = house.records()
         self.saver = house.checkpoints()
         self.queues = queues_of(house.settings, self.records)
+        self.talks = Talks(Executions(self.records, now=now), house.settings)
         self._client: QueueClient | None = None
         self._gate = threading.Lock()
 
@@ -109,7 +114,7 @@ class Shared:
         recorder = Recorder(records, history, origin=self.origin, now=self.now)
         bundles = house.specs()
         graphs = KeptGraphs(bundles, house, saver, recorder, library)
-        segments = Segments(executions, recorder, graphs)
+        segments = Segments(executions, recorder, graphs, talks=self.talks)
         return Parts(
             house=house,
             library=library,
@@ -122,6 +127,8 @@ class Shared:
             bundles=bundles,
             graphs=graphs,
             segments=segments,
+            talks=self.talks,
+            starting=Starting(library, graphs, self.origin, self.talks),
             dispatch=Dispatch(executions, segments, saver, self.queue),
             queue=self.queue,
         )
@@ -130,6 +137,7 @@ class Shared:
         """Close the queue's client and the checkpoints; the records belong to the house."""
         if self._client is not None:
             self._client.close()
+        self.talks.close()
         self.saver.close()
 
 

@@ -14,17 +14,18 @@ from langgraph.types import Command
 from cogwork.engine.attempts import Attempt, attempted
 from cogwork.engine.foreign import asking, end_of, recorded, run_of
 from cogwork.engine.runnable import Graphs, Runnable
+from cogwork.engine.talks import Talks
 from cogwork.errors import EngineError
 from cogwork.executions.record import Execution
 from cogwork.executions.recorder import TAKING, Recorder, Stuck, Taking, Watch
 from cogwork.executions.settling import Settled
-from cogwork.executions.statuses import IllegalMove
+from cogwork.executions.statuses import ENDED, IllegalMove
 from cogwork.executions.store import Executions
 from cogwork.store.errors import StoreError
 from graphs.graph import WorkflowGraph
 from graphs.keeping import SHUTDOWN, request
 from state.durable import Request
-from state.errors import AnswerRefused, Fault, InputRefused, NotResumable, Owned, SpecError, Unrecorded
+from state.errors import AnswerRefused, CogworkError, Fault, InputRefused, NotResumable, Owned, SpecError, Unrecorded
 from state.events import Event
 from state.values import Json
 
@@ -50,7 +51,9 @@ class Segments:
         *,
         worker: str = "",
         most_stuck: int = MOST_STUCK,
+        talks: Talks | None = None,
     ) -> None:
+        self.talks = talks
         self.executions, self.recorder, self.graphs = executions, recorder, graphs
         self.worker, self.most_stuck = worker, most_stuck
         self.at_work: dict[str, Any] = {}
@@ -70,7 +73,9 @@ class Segments:
                 execution = attempt.execution
                 if execution.segment != number or execution.ended or execution.status == "paused":
                     return "stale"
-                return await self._driven(attempt, told)
+                outcome = await self._driven(attempt, told)
+                await self._afterwards(name, outcome)
+                return outcome
             except (StoreError, Unrecorded, EngineError) as err:
                 if isinstance(err, EngineError) and err.code != "database_error":
                     raise
@@ -80,6 +85,14 @@ class Segments:
                 log.warning("Execution %s is taken up again in %.1f s: %s", name, pause, err)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_SECONDS)
+
+    async def _afterwards(self, name: str, outcome: str) -> None:
+        """Let the session that the execution belongs to have what it came to."""
+        execution = await self.executions.get(name)
+        if self.talks is None or execution.session_id is None or outcome not in ENDED:
+            return
+        with suppress(CogworkError):  # the session may have ended: the execution's result stays what it is
+            await self.talks.told(execution, await self.graphs.of(execution))
 
     async def _driven(self, attempt: Attempt, told: Callable[[Event], None] | None) -> str:
         """Drive the segment; an execution that cannot go on has failed, and says why.

@@ -8,6 +8,7 @@ from typing import Any
 
 from cogwork.engine.graphs import KeptGraphs
 from cogwork.engine.isolated import isolation_of
+from cogwork.engine.talks import Talks
 from cogwork.errors import EngineError
 from cogwork.executions.options import Options
 from cogwork.executions.store import Request
@@ -21,8 +22,10 @@ from state.values import Json, UnfitValue, normalise
 class Starting:
     """Understands requests: a workflow of the library by id, name or ``name@version``; else a file, a name or a spec."""
 
-    def __init__(self, library: Library, graphs: KeptGraphs, origin: str = "python") -> None:
-        self._library, self._graphs, self._origin = library, graphs, origin
+    def __init__(
+        self, library: Library, graphs: KeptGraphs, origin: str = "python", talks: Talks | None = None
+    ) -> None:
+        self._library, self._graphs, self._origin, self._talks = library, graphs, origin, talks
 
     async def request(
         self, source: Any, input: Mapping[str, Any] | None, options: Options, context: Mapping[str, Any] | None = None
@@ -36,10 +39,18 @@ class Starting:
         if options.mode == "isolated":
             isolation_of(options.isolation, self._graphs.isolation)
         graph, name, of = await self.graph(source, options)
+        plain, about = _checked(graph, name, dict(input or {})), _plain(context or {})
+        if self._talks is not None and options.session_id is not None:
+            about, within = await self._talks.given(options, graph, plain if isinstance(plain, dict) else {}, about)
+            if within.overrides != options.overrides:
+                graph, name, of = await self.graph(source, within)
+            options = within
         made = Request(
             workflow=name,
-            input=_checked(graph, name, dict(input or {})),
-            context=_plain(context or {}),
+            input=plain,
+            context=about,
+            session_id=options.session_id,
+            user_id=options.user_id,
             options=options,
             digest=graph.digest,
             origin=self._origin,

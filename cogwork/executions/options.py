@@ -50,6 +50,11 @@ class Options(BaseModel):
     overrides: dict[str, Json] = Field(
         default_factory=dict, description="Model, mode, limits, fields of steps and agents, for this execution only."
     )
+    session_id: str | None = Field(
+        None, max_length=255, description="The session whose history, mode and memory it sees."
+    )
+    conversation_id: str | None = Field(None, description="One of the session's conversations; the newest without it.")
+    user_id: str | None = Field(None, max_length=255, description="For which user it runs.")
     trace: bool = Field(False, description="Keep what steps gave, and the text as it was streamed, in its history.")
     debug: bool = Field(False, description="Keep the arguments of calls in its history.")
     streaming: bool = Field(False, description="Keep the text as it is streamed, for listeners in other processes.")
