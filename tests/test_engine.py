@@ -308,3 +308,15 @@ async def test_code_that_is_no_module_is_refused_in_isolation_with_what_to_do(en
     execution = await engine.execute_workflow(name, {}, {"mode": "isolated"})
     told = await execution.wait(60)
     assert told["status"] == "failed" and "module" in told["error"]["message"]
+
+
+@pytest.mark.req("X1")
+async def test_a_dry_run_checks_and_walks_the_paths_and_leaves_nothing(engine: WorkflowEngine) -> None:
+    workflow_id = await engine.create_workflow(source=ASKING)
+    told = await engine.dry_run(workflow_id, {"n": 2})
+    assert told["status"] == "valid" and told["version"] == 1 and told["input"] == {"n": 2} and told["writes"] == []
+    assert told["simulation"]["runs"] > 0, told["simulation"]
+    with pytest.raises(EngineError) as unfit:
+        await engine.dry_run(workflow_id, {"n": "x"})
+    assert unfit.value.code == "invalid_input"
+    assert (await engine.list_executions())["executions"] == []

@@ -12,6 +12,8 @@ from cogwork.engine.batches import Batch, Batches
 from cogwork.engine.handle import Handle
 from cogwork.engine.opened import Opened
 from cogwork.engine.results import filter_of, result_for
+from cogwork.engine.trying import dry_run
+from cogwork.errors import EngineError
 from cogwork.executions.listing import listed
 from cogwork.executions.options import Options, options_of
 from cogwork.executions.record import Execution
@@ -39,17 +41,34 @@ class ExecutionVerbs(Opened):
         """Ask for an execution of a workflow: of the library by id, name or ``name@version``, or a file or spec.
 
         With the mode ``sync`` it runs here, and this returns at its end or first rest; else in a worker, and this returns at
-        once. ``more`` are options too.
+        once. ``more`` are options too. With ``dry_run`` use ``dry_run``: there is no execution then.
 
         Raises:
             EngineError: ``workflow_not_found``, ``invalid_input``.
             SpecError: what was given has faults, or an override does not fit.
         """
         options = options_of(execution_options, **more)
+        if options.dry_run:
+            raise EngineError("invalid_input", "A dry run makes no execution: call dry_run with the same arguments")
         request, _ = await self.parts.starting.request(workflow_id, input_data, options, context)
         if options.mode == "sync":
             return Handle(self, await self._owned(self.parts.dispatch.run(request)))
         return Handle(self, await self.parts.dispatch.start(request))
+
+    async def dry_run(
+        self,
+        workflow_id: Any,
+        input_data: Mapping[str, Any] | None = None,
+        execution_options: Options | Mapping[str, Any] | None = None,
+        *,
+        context: Mapping[str, Any] | None = None,
+    ) -> dict[str, Json]:
+        """Check all that is checked before an execution, and walk its paths on mocks; nothing is called, and nothing kept.
+
+        Raises:
+            EngineError, SpecError: as ``execute_workflow``.
+        """
+        return await dry_run(self.parts, workflow_id, input_data, options_of(execution_options), context)
 
     async def run_workflow(
         self,
