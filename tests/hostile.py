@@ -562,7 +562,7 @@ TRIALS: tuple[Trial, ...] = (
         name="environment of worker and others",
         attack="environment",
         against="environment",
-        contained=lambda loot, world: loot in (_VARIABLES, [*_VARIABLES[:-1]]) or CANARY not in repr(loot),
+        contained=lambda loot, world: {*loot} <= {*_VARIABLES},
         needs=("signals",),
     ),
     Trial(
