@@ -222,7 +222,7 @@ def rights() -> Any:
         return name
 
     return tried(
-        lambda: os.setuid(0) or "root",
+        lambda: os.setuid(0 if os.getuid() else 1) or "another user",
         lambda: called("mount", b"none", b"/tmp", b"tmpfs", 0, None),
         lambda: called("umount2", b"/tmp", 2),
         lambda: called("unshare", 0x10000000),
@@ -527,7 +527,7 @@ TRIALS: tuple[Trial, ...] = (
         name="fork bomb",
         attack="forks",
         against="processes",
-        ends=(None, "processes", "memory", "cpu", "killed"),
+        ends=(None, "processes", "memory", "cpu", "wall", "killed"),
         limits={"processes": 24, "wall_s": 10},
         contained=lambda loot, world: not isinstance(loot, int) or loot < 24,
         needs=("processes",),
@@ -562,7 +562,7 @@ TRIALS: tuple[Trial, ...] = (
         name="environment of worker and others",
         attack="environment",
         against="environment",
-        contained=lambda loot, world: loot in (_VARIABLES, [*_VARIABLES[:-1]]) or CANARY not in repr(loot),
+        contained=lambda loot, world: {*loot} <= {*_VARIABLES},
         needs=("signals",),
     ),
     Trial(
@@ -610,7 +610,7 @@ TRIALS: tuple[Trial, ...] = (
         attack="rights",
         against="privileges",
         contained=_nothing,
-        needs=("user",),
+        needs=("privileges", "files"),
     ),
     Trial(name="busy loop", attack="spins", against="cpu", ends=("cpu",), limits={"cpu_s": 1}),
     Trial(

@@ -60,7 +60,7 @@ async def _events(line: Line) -> AsyncIterator[Event]:
     job = line.job
     graph = _graph(line, job)
     config: Any = {
-        "configurable": {"thread_id": job["thread"], DEPTH: job["depth"]},
+        "configurable": {**job["configurable"], "thread_id": job["thread"], DEPTH: job["depth"]},
         "metadata": dict(job["metadata"]),
     }
     input = job["input"]

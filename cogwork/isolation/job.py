@@ -16,6 +16,9 @@ class Job(BaseModel):
     ``reference`` (``module:name`` of code that makes a graph of ``arguments``). ``input`` begins a new run, ``answers`` answers
     open questions by their paths, and neither goes on with the run as it stands.
 
+    ``configurable`` and ``metadata`` are what the graph is called with beside the thread: results that are handed in, a
+    checkpoint to go on from, tags.
+
     ``context`` is what tools and prompts are told of the caller, in each stretch: the execution itself is not believed.
     ``tools`` are the names or patterns of the tools that it may call; those that ask for approval only where a spec runs, whose
     steps see to it.
@@ -30,6 +33,7 @@ class Job(BaseModel):
     input: dict[str, Json] | None = None
     answers: dict[str, Json] | None = None
     context: dict[str, Json] = Field(default_factory=dict)
+    configurable: dict[str, Json] = Field(default_factory=dict)
     metadata: dict[str, Json] = Field(default_factory=dict)
     depth: int = 0
     tokens: bool = False

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -197,7 +198,8 @@ class NearServices:
             messages = messages_from_dict(asked.messages)
         except (ValueError, TypeError, KeyError, AttributeError) as err:
             raise Broken(f"messages for a model that are none: {type(err).__name__}") from None
-        model: Any = self.services.models.find(asked.name, mode=asked.mode, settings=normalise(asked.settings))
+        found = partial(self.services.models.find, asked.name, mode=asked.mode, settings=normalise(asked.settings))
+        model: Any = await asyncio.to_thread(found)
         if asked.bound.keys() - BOUND:
             raise Beyond(f"In isolated mode a model cannot be bound to {', '.join(sorted(asked.bound.keys() - BOUND))}")
         if asked.offered:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+from cogwork.isolation.frames import packed
 from cogwork.isolation.job import Job
 from cogwork.isolation.limits import Containment, Isolation, Limit
 from cogwork.isolation.near_saver import NearSaver
@@ -58,14 +59,29 @@ async def isolated_events(
         Exception: what the saver failed with, as without isolation.
     """
     limits = isolation or Isolation()
+    told = _sendable(job)
     async with zygote.forked(limits) as fork, Reports(fork.take("report")) as reports:
-        stretch = _Stretch(fork, reports, limits, job, services, saver)
+        stretch = _Stretch(fork, reports, limits, job, told, services, saver)
         try:
             async for event in stretch.events(zygote):
                 yield event
         finally:
             fork.let_go()
             await asyncio.shield(asyncio.ensure_future(_gone(reports)))
+
+
+def _sendable(job: Job) -> dict[str, Any]:
+    """The job as it is sent.
+
+    Raises:
+        Fault: ``invalid_input``; it holds what is no plain value, such as a number of more than 64 bits.
+    """
+    told = job.model_dump(mode="json")
+    try:
+        packed(told)
+    except TypeError as err:
+        raise Fault("invalid_input", f"The job cannot be sent to its process: {err}", stage="arguments") from err
+    return told
 
 
 async def _gone(reports: Reports) -> None:
@@ -82,6 +98,7 @@ class _Stretch:
     reports: Reports
     limits: Isolation
     job: Job
+    told_job: dict[str, Any]
     services: Services
     saver: Any
     run: str = ""
@@ -104,7 +121,7 @@ class _Stretch:
         if self.job.input is None:
             near.run = await kept.run_id()
         printed = _Printed(self.limits.output_bytes, self._stop)
-        serving = Serving(self.fork.line, near, kept, self.limits, self.job.model_dump(mode="json"))
+        serving = Serving(self.fork.line, near, kept, self.limits, self.told_job)
         timer = asyncio.get_running_loop().call_later(self.limits.wall_s, self._stop, "wall", self._told("wall"))
         watching = asyncio.create_task(self._obeyed())
         try:
