@@ -350,3 +350,12 @@ async def test_the_difference_between_versions_says_what_breaks_for_callers(libr
     assert found.impact == "breaking"
     assert "breaking: input w is new, and required" in found.lines
     assert (await library.diff("flow", 2, 2)).changes == ()
+
+
+@pytest.mark.req("M10")
+async def test_what_a_used_workflow_was_published_with_comes_along(library: Library) -> None:
+    await library.create(flow("base", 1))
+    await library.create(flow("middle", nodes={"m": {"use": "base"}}))
+    await library.update("base", flow("base", 2))
+    await library.create(flow("top", nodes={"t": {"use": "middle"}, "b": {"use": "base"}}))
+    assert await output(library, "top") == {"t": {"value": 1}, "b": {"value": 2}}

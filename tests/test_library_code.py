@@ -335,3 +335,16 @@ async def test_an_input_with_unknown_fields_is_refused_with_a_suggestion(saver: 
         await told(graph, "x")
     with pytest.raises(NotResumable, match="has not begun"):
         await told(graph, None)
+
+
+@pytest.mark.req("R5")
+async def test_a_node_that_ended_beside_a_question_is_not_told_again(saver: Any) -> None:
+    both = code_flows.line(("ask", code_flows.asking))
+    both.add_node("beside", code_flows.add("beside"))
+    both.add_edge("__start__", "beside")
+    graph = code_graph(both, saver)
+    assert ("step.finished", "beside") in kinds(await told(graph, {"topic": "x"}))
+    events = await told(graph, Command(resume="yes"))
+    assert {event.step for event in events} == {"", "ask"}
+    assert events[-1].data["output"]["log"] == ["yes", "beside"]
+    assert code_flows.LOG == ["beside"]
