@@ -95,7 +95,10 @@ class IsolatedGraph:
         resources = dict(event.data.get("isolation") or {})
         if self.graph is not None and event.kind != "run.failed":
             snapshot = await self.graph.aget_state({"configurable": {"thread_id": config["configurable"]["thread_id"]}})
-            settled = settle(snapshot.values, settled.questions, step_facts(self.graph.plan))
+            known = settle(snapshot.values, settled.questions, step_facts(self.graph.plan))
+            # One that did not heed its cancellation was killed, and its checkpoint does not know.
+            same = known.status == settled.status
+            settled = known if same else replace(settled, steps=known.steps, whole=True)
         return replace(settled, resources=resources)
 
 

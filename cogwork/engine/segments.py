@@ -192,16 +192,17 @@ class Segments:
     async def _given(self, attempt: Attempt, snapshot: Any, graph: Runnable) -> tuple[Any, dict[str, Any]]:
         """The input of the call, and what is given beside it."""
         execution, command = attempt.execution, attempt.command
+        more: dict[str, Any] = {"context": dict(attempt.context) or None}
         if snapshot.created_at is None or "__start__" in snapshot.next:
             input = await self.executions.input_of(execution)
-            return input, {"context": command.get("context") or None}
+            return input, more
         if (asked := _asked(command)) is not None:
             await graph.checkpointer.requests.make(execution.thread, asked)
         answers = command.get("answers") or {}
         if answers:  # Those that a process had given before it died are not given again.
             open_ = await asking(graph, snapshot, self.config(attempt), set(answers))
             answers = {path: answer for path, answer in answers.items() if path in open_}
-        return (Command(resume=answers) if answers else None), {}
+        return (Command(resume=answers) if answers else None), more
 
     # -- limits ----------------------------------------------------------------------------------------------
 
