@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection
 
+from cogwork.app import App
 from cogwork.errors import EngineError
 from cogwork.records import payloads, schema
 from cogwork.records.database import Records, opened
@@ -29,6 +30,7 @@ from cogwork.records.pages import Page, paged
 from cogwork.records.tables import METADATA
 from cogwork.records.tables.executions import BATCHES, EXECUTION_TAGS
 from cogwork.records.tables.payloads import FACTS, PAYLOADS
+from cogwork.settings import Settings
 from tests import clusters
 
 pytestmark = pytest.mark.req("X13")
@@ -417,6 +419,21 @@ def test_a_payload_that_is_too_large_is_refused(records: Records) -> None:
     with refused("invalid_input", "at most 10 are kept"):
         records.write(lambda c: payloads.kept(c, "x" * 10, "input", limit=10))
     assert stored(records) == []
+
+
+def test_the_settings_say_what_is_compressed_and_what_is_too_large(where: tuple[Path, str | None]) -> None:
+    chosen = Settings(
+        state_dir=where[0].parent, database_url=where[1], compression_above=5000, max_payload_bytes=10_000
+    )
+    app = App(settings=chosen)
+    records = app.records()
+    assert app.records() is records
+    for size in (4000, 6000):
+        records.write(lambda c, size=size: payloads.kept(c, "x" * size))  # type: ignore[misc]
+    assert sorted((row.size, row.encoding) for row in stored(records)) == [(4002, "json"), (6002, "zlib")]
+    with refused("invalid_input", "at most 10,000 are kept"):
+        records.write(lambda c: payloads.kept(c, "x" * 10_000))
+    app.close()
 
 
 @pytest.mark.parametrize(
