@@ -359,6 +359,8 @@ class App:
             chosen.database_url,
             synchronous=chosen.synchronous,
             connections=chosen.connection_pool_size,
+            compression_above=chosen.compression_above,
+            max_payload_bytes=chosen.max_payload_bytes,
         )
 
     @property

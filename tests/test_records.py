@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection
 
+from cogwork.app import App
 from cogwork.errors import EngineError
 from cogwork.records import payloads, schema
 from cogwork.records.database import Records, opened
@@ -29,6 +30,7 @@ from cogwork.records.pages import Page, paged
 from cogwork.records.tables import METADATA
 from cogwork.records.tables.executions import BATCHES, EXECUTION_TAGS
 from cogwork.records.tables.payloads import FACTS, PAYLOADS
+from cogwork.settings import Settings
 from tests import clusters
 
 pytestmark = pytest.mark.req("X13")
@@ -109,7 +111,7 @@ def test_a_database_opened_by_many_at_once_is_made_once(where: tuple[Path, str |
         with ThreadPoolExecutor(6) as pool:
             created = list(pool.map(_open_and_add, words))
     else:
-        with multiprocessing.get_context("spawn").Pool(6) as processes:
+        with multiprocessing.get_context("spawn").Pool(3) as processes:
             created = processes.map(_open_and_add, words)
     assert sum(created) == 1
     with opened(*where) as records:
@@ -419,6 +421,21 @@ def test_a_payload_that_is_too_large_is_refused(records: Records) -> None:
     assert stored(records) == []
 
 
+def test_the_settings_say_what_is_compressed_and_what_is_too_large(where: tuple[Path, str | None]) -> None:
+    chosen = Settings(
+        state_dir=where[0].parent, database_url=where[1], compression_above=5000, max_payload_bytes=10_000
+    )
+    app = App(settings=chosen)
+    records = app.records()
+    assert app.records() is records
+    for size in (4000, 6000):
+        records.write(lambda c, size=size: payloads.kept(c, "x" * size))  # type: ignore[misc]
+    assert sorted((row.size, row.encoding) for row in stored(records)) == [(4002, "json"), (6002, "zlib")]
+    with refused("invalid_input", "at most 10,000 are kept"):
+        records.write(lambda c: payloads.kept(c, "x" * 10_000))
+    app.close()
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -478,6 +495,7 @@ def test_pages_of_any_size_are_the_one_big_page_while_rows_arrive(
         found = page(records, limit, cursor)
         assert 0 < len(found) <= limit or not whole
         seen += [row["id"] for row in found]
+        assert len(seen) <= len(whole), "a page repeats what was on another"
         if (cursor := found.cursor) is None:
             break
         for number, offset in arriving:
@@ -549,7 +567,7 @@ def test_a_write_is_whole_or_not_there(records: Records) -> None:
 def test_counting_up_from_many_processes_loses_nothing(where: tuple[Path, str | None]) -> None:
     with opened(*where) as records:
         add(records, "n", total=0)
-    with multiprocessing.get_context("spawn").Pool(4) as processes:
+    with multiprocessing.get_context("spawn").Pool(2) as processes:
         processes.map(_count_up, [(str(where[0]), where[1])] * 4)
     with opened(*where) as records:
         assert records.read(lambda c: c.execute(sa.select(BATCHES.c.total)).scalar()) == 100

@@ -125,14 +125,17 @@ def opened(
     synchronous: Literal["FULL", "NORMAL"] = "FULL",
     connections: int = 8,
     patience: float = PATIENCE_SECONDS,
+    compression_above: int | None = None,
+    max_payload_bytes: int | None = None,
 ) -> Records:
     """The records in the PostgreSQL database at ``url``, or without one in the SQLite file at ``path``, with the schema of
-    this code: a database that is missing or old is brought to it.
+    this code: a database that is missing or old is brought to it. The last two are bounds of payloads.
 
     Raises:
         EngineError: ``database_error``; it cannot be reached, is full or foreign, or was made by a newer cogwork.
     """
     from cogwork.records.fitting import hold_to_columns
+    from cogwork.records.payloads import COMPRESSION, LIMIT
     from cogwork.records.schema import bring_up
 
     if url is not None:
@@ -141,6 +144,8 @@ def opened(
     else:
         engine, where = _sqlite(Path(path), synchronous), str(path)
     hold_to_columns(engine)
+    bounds = {COMPRESSION: compression_above, LIMIT: max_payload_bytes}
+    engine.update_execution_options(**{name: bound for name, bound in bounds.items() if bound is not None})
     try:
         created = bring_up(engine, where)
     except BaseException:

@@ -23,17 +23,25 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 RENEWED_AFTER: Final = timedelta(hours=1)
 """A value that is used again counts as stored anew when its last storing is as long ago; clean-up spares what is much younger,
 and so never takes away what somebody is about to name."""
+COMPRESSION: Final = "cogwork_compression_above"
+LIMIT: Final = "cogwork_max_payload_bytes"
+"""Options of connections: what holds there in place of ``COMPRESSED_ABOVE`` and ``MAX_BYTES``."""
 _AT_ONCE: Final = 500
 
 
 def kept(
-    connection: Connection, value: Json, what: str = "value", limit: int = MAX_BYTES, now: datetime | None = None
+    connection: Connection,
+    value: Json,
+    what: str = "value",
+    limit: int | None = None,
+    now: datetime | None = None,
 ) -> str:
     """Store a value; the digest that finds it again. Name it in the same transaction.
 
     Raises:
-        EngineError: ``invalid_input``; it is larger than ``limit`` bytes, or no plain JSON.
+        EngineError: ``invalid_input``; it is larger than ``limit`` bytes (else those of the database), or no plain JSON.
     """
+    limit = limit if limit is not None else connection.get_execution_options().get(LIMIT, MAX_BYTES)
     return keep_bytes(connection, encoded(value, what, limit), now)
 
 
@@ -61,7 +69,8 @@ def keep_bytes(connection: Connection, data: bytes, now: datetime | None = None)
     query = sa.select(PAYLOADS.c.stored_at).where(PAYLOADS.c.digest == digest)
     stored_at = connection.execute(query).scalar()
     if stored_at is None or at - stored_at > RENEWED_AFTER:
-        small = zlib.compress(data, 3) if len(data) > COMPRESSED_ABOVE else data
+        above = connection.get_execution_options().get(COMPRESSION, COMPRESSED_ABOVE)
+        small = zlib.compress(data, 3) if len(data) > above else data
         encoding = "zlib" if len(small) < len(data) else "json"
         row = {
             "digest": digest,
