@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from pydantic import SecretStr
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from cogwork.errors import EngineError
 from cogwork.records.database import BUSY_SECONDS
@@ -34,6 +34,8 @@ SEGMENT: Final = "cogwork.segment"
 DEFAULT: Final = "cogwork"
 """The queue of executions that name none."""
 POOL: Final = 5
+MIGRATIONS: Final = 5
+"""How often the queue's tables are tried to be made."""
 KEPT: Final = timedelta(days=1)
 OVER: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 WAITING: Final = ("ENQUEUED", "DELAYED")
@@ -158,9 +160,33 @@ def migrated(queues: Queues, engine: sa.Engine) -> None:
             app_name=APPLICATION,
         )
         with _alone(engine):
-            made.run_migrations()
+            for left in reversed(range(MIGRATIONS)):
+                try:
+                    return made.run_migrations()
+                except DBAPIError as err:
+                    if not left or not _collided(err):
+                        raise
+                _drop_unfinished(engine, queues.schema)
     except SQLAlchemyError as err:
         raise database_error("the queue", err) from err
+
+
+def _collided(error: DBAPIError) -> bool:
+    """Whether it was ended because of another transaction: making an index beside others' work may deadlock with it."""
+    from cogwork.store.postgres_database import COLLIDED
+
+    return isinstance(error.orig, COLLIDED)
+
+
+def _drop_unfinished(engine: sa.Engine, schema: str) -> None:
+    """Drop the indexes that were being made when it was ended: they stay behind, invalid, and would count as made."""
+    query = sa.text(
+        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n"
+        " ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND n.nspname = :schema"
+    )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for name in connection.execute(query, {"schema": schema}).scalars().all():
+            connection.exec_driver_sql(f'DROP INDEX IF EXISTS "{schema}"."{name}"')
 
 
 @contextmanager
