@@ -15,6 +15,7 @@ from cogwork.executions.statuses import ENDED
 from cogwork.library.code_graph import REASON, cancelled, status_of
 from cogwork.library.code_steps import output_of
 from graphs.graph import WorkflowGraph
+from graphs.keeping import SHUTDOWN
 from graphs.witnessing import step_facts
 from state.errors import Fault
 from state.events import Event
@@ -98,6 +99,8 @@ def settled_of(event: Event, steps: tuple[dict[str, Any], ...] = ()) -> Settled:
         case _:
             questions = tuple(data.get("questions") or ())
             reason = str(data.get("reason") or ("human" if questions else "requested"))
+            if reason == SHUTDOWN and not questions:
+                return Settled(status="pending", reason=SHUTDOWN, usage=usage, steps=rows, whole=False)
             more: dict[str, Any] = {"usage": usage, "steps": rows, "whole": False}
             return Settled(status="paused", reason=reason, questions=questions, **more)
 

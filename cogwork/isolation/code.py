@@ -51,6 +51,11 @@ class CodeRun:
             yield ended
             return
         async for event in graph.aevents(input, config, tokens=tokens, context=context):
+            if (
+                event.kind == "run.failed"
+                and (event.data["error"].get("details") or {}).get("exception") == "MemoryError"
+            ):
+                raise MemoryError  # a limit was reached: the worker says which
             yield event
 
     async def _graph(self) -> CodeGraph:

@@ -20,9 +20,9 @@ from cogwork.library.code_run import Ended, Story, driven
 from cogwork.library.code_steps import is_step, output_of, questions_of, unseen
 from cogwork.library.results import RunResult
 from graphs import stopping
-from graphs.keeping import POLL, kept_by, owned_name, request, void_pause
+from graphs.keeping import POLL, SHUTDOWN, kept_by, owned_name, request, void_pause
 from state.durable import Durable
-from state.errors import InputRefused, NotResumable
+from state.errors import Fault, InputRefused, NotResumable
 from state.events import Event
 from state.values import Json
 
@@ -67,8 +67,13 @@ class CodeGraph:
 
     @property
     def input_schema(self) -> dict[str, Json]:
-        """JSON Schema of the input."""
-        schema: dict[str, Json] = self.graph.get_input_jsonschema()
+        """JSON Schema of the input; any object where the graph's state is of a type that has none."""
+        from pydantic.errors import PydanticUserError
+
+        try:
+            schema: dict[str, Json] = self.graph.get_input_jsonschema()
+        except PydanticUserError:  # such as typing.TypedDict before Python 3.12
+            return {"type": "object"}
         return schema
 
     # -- running -------------------------------------------------------------------------------------------
@@ -138,13 +143,17 @@ class CodeGraph:
             return story.event("run.failed", error=ended.error)
         if ended.cancelled:
             reason = ended.request.reason if ended.request is not None else ""
+            if ended.request is not None and ended.request.fault == "timeout":
+                await self._mark(config, "failed", reason)
+                return story.event("run.failed", error=Fault("timeout", reason, origin="workflow").record(node=""))
             await self._mark(config, "cancelled", reason)
             return story.event("run.cancelled", error=cancelled(reason))
         snapshot = await self.graph.aget_state(_latest(config))
         if not snapshot.tasks:
             return story.event("run.completed", output=output_of(self.graph.output_channels, snapshot.values))
         questions = [asked for _, asked in questions_of(snapshot, await self._before(config, story.run)).values()]
-        reason = "human" if questions else "requested"
+        handed_on = ended.request is not None and ended.request.reason == SHUTDOWN
+        reason = "human" if questions else SHUTDOWN if handed_on else "requested"
         return story.event("run.paused", questions=questions, reason=reason)
 
     async def _mark(self, config: RunnableConfig, status: str, reason: str) -> None:
@@ -201,7 +210,9 @@ class CodeGraph:
     def _refuse_unfit(self, input: Any) -> None:
         if not isinstance(input, Mapping):
             raise InputRefused(self.name, [f"it must be an object, not {type(input).__name__}"])
-        fields = self.input_schema.get("properties") or {}
+        if "properties" not in (schema := self.input_schema):
+            return
+        fields = schema["properties"]
         faults = []
         for key in unseen(fields, input):
             close = difflib.get_close_matches(key, fields, 1)
