@@ -77,6 +77,20 @@ async def test_a_workflow_has_counts_rates_and_durations_of_the_executions_creat
     assert report.subject == {"workflow": "greet"}
 
 
+@pytest.mark.parametrize("n", [1, 2, 10, 33, 101])
+async def test_percentiles_are_the_least_durations_that_so_many_percent_do_not_exceed(
+    records: Records, metrics: Metrics, n: int
+) -> None:
+    ledger = Ledger()
+    for seconds in range(n, 0, -1):
+        ledger.execution(seconds=seconds)
+        ledger.step(ledger.executions[-1]["id"], tool="t", seconds=seconds)
+    ledger.write(records)
+    expected = [math.ceil(n * percent / 100) for percent in (50, 90, 95, 99)]
+    for report in (await metrics.workflow("greet"), await metrics.tool("t")):
+        assert [report[f"p{percent}_duration"] for percent in (50, 90, 95, 99)] == expected
+
+
 async def test_only_the_metrics_that_are_named_are_told(records: Records, metrics: Metrics) -> None:
     ledger = Ledger()
     ledger.execution()

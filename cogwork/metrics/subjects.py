@@ -51,7 +51,9 @@ class Subject:
         """What its figures are taken of, in groups by ``key``."""
         if self.kind == "steps":
             return steps(range, self._conditions(STEPS), key)
-        return executions(range, self._conditions(EXECUTIONS), key, dialect, self._conditions(STEPS))
+        # Not the version: steps are written anew with it only when an execution that was moved to another one has gone on.
+        beside = (STEPS.c.workflow == self.workflow,) if self.workflow and not self.by_id else ()
+        return executions(range, self._conditions(EXECUTIONS), key, dialect, beside)
 
     def at(self) -> sa.ColumnElement[Any]:
         """The instant that puts a row of it into a range or bucket."""

@@ -17,8 +17,8 @@ PAUSED: Final = "paused"
 def overlaps(population: sa.Subquery, own: Condition) -> sa.Select[Any]:
     """Per key the microseconds of work that took place beside other work of the same execution.
 
-    That is the sum of its ``own`` steps' times less the time in which any of them went on. Steps that hold others and those that wait for
-    a person do no work of their own.
+    That is the sum of the times of its ``own`` steps less the time in which any of them went on. Steps that hold others and those
+    that wait for a person do no work of their own.
     """
     start, end = (sa.type_coerce(column, sa.BigInteger) for column in (STEPS.c.started_at, STEPS.c.ended_at))
     before = sa.func.max(end).over(
