@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks.durable import durable
 from benchmarks.figures import Table, report, show
+from benchmarks.isolated import isolated
 from benchmarks.language import language
 from benchmarks.makespan import makespan
 from benchmarks.mcp import tools
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "makespan": makespan,
     "prompts": prompts,
     "metrics": metrics,
+    "isolated": isolated,
 }
 WIDTH = 160
 

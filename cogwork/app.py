@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,13 +35,16 @@ from state.values import Json
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
+    from cogwork.executions.recorder import Recorder
+    from cogwork.records.bundles import Bundles
+    from cogwork.records.database import Records
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
-    from cogwork.store.specs import SpecStore
     from cogwork.tools.mcp.servers import Servers
     from graphs.graph import WorkflowGraph
 
 SUFFIXES = (".yaml", ".yml", ".json")
+_OPENING = threading.Lock()
 Source = str | Path | dict[str, Any] | WorkflowSpec | Workflow
 """A workflow: its name in the settings' folders, a file, YAML text, a dict, a spec, or one already loaded."""
 
@@ -122,9 +126,13 @@ class App:
         )
 
     def close(self) -> None:
-        """Close the connections to other people's servers, and end those that were started."""
+        """Close the connections to other people's servers, end those that were started, and close the records."""
         if (servers := self.__dict__.get("mcp")) is not None:
             servers.close()
+        with _OPENING:
+            records = self.__dict__.pop("_records", None)
+        if records is not None:
+            records.close()
 
     def health(self) -> dict[str, Json]:
         """How the services that were called stand, without secrets: ``breakers`` (each with its state, what it has refused and
@@ -175,7 +183,12 @@ class App:
     @cached_property
     def agents(self) -> Agents:
         """The agents and hand-overs that are registered, for workflows that name them."""
-        return Agents(self.settings.state_dir, self.settings.agents)
+        return Agents(
+            self.records,
+            self.settings.agents,
+            earlier=self.settings.state_dir,
+            unmade=lambda: self.settings.database_url is None and not self._records_file.exists(),
+        )
 
     # -- tools ---------------------------------------------------------------------------------------------
 
@@ -327,11 +340,44 @@ class App:
             return PostgresCheckpoints(url)
         return SqliteCheckpoints(self.settings.state_dir / "checkpoints.sqlite", synchronous=self.settings.synchronous)
 
-    def specs(self) -> SpecStore:
-        """The specs that runs began with."""
+    def records(self) -> Records:
+        """The records in the settings' database, or else in a file of the state folder; opened once, closed by ``close``.
+
+        Raises:
+            EngineError: ``database_error``; they cannot be used.
+        """
+        with _OPENING:
+            return self._records
+
+    @cached_property
+    def _records(self) -> Records:
+        from cogwork.records.database import opened
+
+        chosen = self.settings
+        return opened(
+            self._records_file,
+            chosen.database_url,
+            synchronous=chosen.synchronous,
+            connections=chosen.connection_pool_size,
+        )
+
+    @property
+    def _records_file(self) -> Path:
+        return self.settings.state_dir / "records.sqlite"
+
+    def specs(self) -> Bundles:
+        """The workflows that runs began with."""
+        from cogwork.records.bundles import Bundles
         from cogwork.store.specs import SpecStore
 
-        return SpecStore(self.settings.state_dir / "specs")
+        return Bundles(self.records(), SpecStore(self.settings.state_dir / "specs"))
+
+    def recorder(self, origin: str) -> Recorder:
+        """What keeps an execution's record of each run of the graphs whose ``observer`` it is; ``origin`` names the door."""
+        from cogwork.executions.history import History
+        from cogwork.executions.recorder import Recorder
+
+        return Recorder(self.records(), History(self.records()), origin=origin)
 
 
 def app(settings: Settings | None = None, tools: Iterable[Any] = ()) -> App:

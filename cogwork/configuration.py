@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+from cogwork.toml_places import places
 
 FILE: Final = Path("cogwork.toml")
 WHICH: Final = "COGWORK_ENV"
@@ -22,11 +24,13 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One file: what stands in it, and the same with its variables replaced."""
+    """One file: what stands in it and on which lines, and the same with its variables replaced, which are named too."""
 
     file: str
     written: Mapping[str, Any]
     values: Mapping[str, Any]
+    lines: Mapping[tuple[str | int, ...], int] = field(default_factory=dict)
+    variables: frozenset[str] = frozenset()
 
 
 def layers(environment: Mapping[str, str], folder: Path = Path()) -> tuple[Layer, ...]:
@@ -60,10 +64,17 @@ def _own(folder: Path, name: str) -> Path:
 
 def _layer(path: Path, environment: Mapping[str, str]) -> Layer:
     try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        written = tomllib.loads(text)
     except (OSError, ValueError) as err:
         raise ConfigurationError(f"{path.name} cannot be read: {err}") from err
-    return Layer(file=path.name, written=written, values=_expanded(written, environment, path.name, ""))
+    return Layer(
+        file=path.name,
+        written=written,
+        values=_expanded(written, environment, path.name, ""),
+        lines=places(text),
+        variables=frozenset(found["name"] for found in _VARIABLE.finditer(text) if found["name"]),
+    )
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

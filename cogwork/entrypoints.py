@@ -14,16 +14,28 @@ from cogwork.app import app as _app
 if TYPE_CHECKING:
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
+    from graphs.graph import WorkflowGraph
 
 _served = _app()
 
-planning = _served.compile("planning")
-coding = _served.compile("coding")
-information = _served.compile("information")
-debugging = _served.compile("debugging")
-generic = _served.compile("generic")
-auto = _served.compile("auto")
-incident_triage = _served.compile("incident_triage")
+_recorder = _served.recorder("langgraph")
+
+
+def _graph(name: str) -> WorkflowGraph:
+    """A workflow of the catalog, whose runs are recorded as executions."""
+    made = _served.compile(name)
+    _served.specs().keep(made)
+    made.observer = _recorder
+    return made
+
+
+planning = _graph("planning")
+coding = _graph("coding")
+information = _graph("information")
+debugging = _graph("debugging")
+generic = _graph("generic")
+auto = _graph("auto")
+incident_triage = _graph("incident_triage")
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ ErrorCode: TypeAlias = Literal[
     "handoff_not_found",
     "session_not_found",
     "conversation_not_found",
+    "memory_not_found",
     "schedule_not_found",
     "trigger_not_found",
     "batch_not_found",

@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cogwork.configuration import layers, merged
+from cogwork.documented import translated
+from cogwork.isolation.limits import Isolation
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
+from cogwork.origins import Sources, WrongSettings, faults, strangers, unread
 from cogwork.secrets import SecretSource
+from cogwork.sections import Engine, History, Lasting, QueueSection, Retention
 from cogwork.tools.mcp.config import NAME, McpServer
 from cogwork.tools.openapi.source import OpenApiSource
 from state.values import MAX_BYTES
@@ -21,6 +25,8 @@ from state.values import MAX_BYTES
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds ``graphs/``, ``nodes/``, ``prompts/`` and ``state/``."""
 CATALOG = HOUSE / "graphs" / "catalog"
+PAYLOAD_BYTES = 64 * 1024 * 1024
+"""What the records take at most, whatever is set."""
 
 
 def environment() -> Mapping[str, str]:
@@ -33,8 +39,8 @@ class Settings(BaseSettings):
     that order of precedence.
 
     Raises:
-        ValidationError: a value that does not fit, without showing it.
-        ConfigurationError: a file that cannot be used.
+        ConfigurationError: a file that cannot be used, or, as ``WrongSettings``, keys that are no settings and values that do
+            not fit: each with its file and line, its variable or argument, and without showing a value.
     """
 
     model_config = SettingsConfigDict(
@@ -139,6 +145,38 @@ class Settings(BaseSettings):
         default_factory=dict, description="HTTP services whose operations are tools, by the name that those begin with."
     )
 
+    engine: Engine = Field(default_factory=Engine, description="How workers work: a table.")
+    queues: dict[str, QueueSection] = Field(
+        default_factory=dict,
+        description="Queues beside the default one, by name: limits on what runs at once and begins.",
+    )
+    isolation: Isolation = Field(
+        default_factory=Isolation, description="The limits of executions that have a process of their own: a table."
+    )
+    retention: Retention = Field(default_factory=Retention, description="How long what has ended is kept: a table.")
+    history: History = Field(
+        default_factory=History, description="How much of a conversation an execution is shown: a table."
+    )
+    session_ttl: Lasting = Field(
+        default=30 * 86400.0, description="How long after its last use a session expires that says nothing else."
+    )
+    compression_above: int = Field(
+        default=1024, ge=0, description="Inputs, outputs and specs of more bytes are stored compressed."
+    )
+    max_payload_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1024,
+        le=PAYLOAD_BYTES,
+        description="The largest input or output, in bytes of JSON.",
+    )
+    connection_pool_size: int = Field(
+        default=10, ge=1, le=500, description="Connections that a process has to PostgreSQL for the records, at most."
+    )
+    code_workflows: list[str] = Field(
+        default_factory=list,
+        description="Patterns of module:name, such as shop.flows:*, of workflows in Python that workers may import.",
+    )
+
     @field_validator("openapi")
     @classmethod
     def _services(cls, sources: dict[str, OpenApiSource]) -> dict[str, OpenApiSource]:
@@ -149,6 +187,15 @@ class Settings(BaseSettings):
     mcp_servers: dict[str, McpServer] = Field(
         default_factory=dict, description="MCP servers whose tools workflows may name, by name; see docs/mcp.md."
     )
+
+    @field_validator("queues")
+    @classmethod
+    def _queues(cls, queues: dict[str, QueueSection]) -> dict[str, QueueSection]:
+        if wrong := [name for name in queues if not re.fullmatch(r"[A-Za-z][\w-]{0,62}", name) or name == "cogwork"]:
+            raise ValueError(
+                f"a queue cannot be named {wrong[0]!r}: letters, digits, _ and - after a letter, and not cogwork"
+            )
+        return queues
 
     @field_validator("mcp_servers")
     @classmethod
@@ -171,6 +218,29 @@ class Settings(BaseSettings):
         if unknown := set(models) - modes:
             raise ValueError(f"unknown modes: {', '.join(sorted(unknown))}; there are {', '.join(sorted(modes))}")
         return models
+
+    def __init__(self, **given: Any) -> None:
+        from pydantic_settings import SettingsError
+
+        sources = Sources(layers=layers(os.environ), environment=os.environ, arguments=given)
+        wrong = strangers(type(self), sources)
+        try:
+            super().__init__(**given)
+        except ValidationError as err:
+            raise WrongSettings([*wrong, *faults(type(self), err, sources)]) from err
+        except SettingsError as err:
+            raise WrongSettings([*wrong, unread(str(err))]) from None
+        if wrong:
+            raise WrongSettings(wrong)
+
+    @classmethod
+    def from_documents(cls, config: Mapping[str, Any]) -> Settings:
+        """The settings that a configuration means whose keys are those of other engines, or ours (``cogwork/documented.py``).
+
+        Raises:
+            ConfigurationError: keys that mean nothing here, each with what to use instead; or what ``Settings`` raises.
+        """
+        return cls(**translated(config, cls.model_fields))
 
     @classmethod
     def settings_customise_sources(

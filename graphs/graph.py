@@ -152,6 +152,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
             checkpointer=saver if call.durable else None,
             depth=int(configurable.get(DEPTH, 0)),
             context=call.scheduler.about.get("context") or {},
+            observer=self.observer if call.durable else None,
         )
 
     def _halts(self, options: Mapping[str, Any]) -> bool:

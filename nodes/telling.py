@@ -28,7 +28,9 @@ class History(Part):
     """Which conversation a model sees, and how much of it."""
 
     from_: Literal["thread", "context"] = Field(
-        "thread", alias="from", description="The thread's messages, or the history that the run's context holds."
+        "thread",
+        alias="from",
+        description="The history that the run's context holds, with the thread's messages after it; or it alone.",
     )
     max_messages: int | None = Field(None, ge=0, le=100_000, description="The latest so many messages.")
     max_tokens: int | None = Field(None, ge=0, le=100_000_000, description="The latest with at most so many tokens.")
@@ -134,8 +136,8 @@ class Question:
         """The conversation so far, within its own bounds."""
         if self.history is None:
             return [], None
-        own = self.history.from_ == "thread"
-        turns = merged(_turns(call.messages) if own else entries(call.context.get("history")))
+        own = _turns(call.messages) if self.history.from_ == "thread" else []
+        turns = merged([*entries(call.context.get("history")), *own])
         return trimmed(
             turns,
             counting.count,

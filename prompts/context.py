@@ -40,10 +40,11 @@ def _as_data(value: Json) -> Json:
     if isinstance(value, str) and len(value) <= _SHORT and not _BREAKS.search(value):
         return json.dumps(value, ensure_ascii=False)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return _fenced(text, "text" if isinstance(value, str) else "json")
+    return fenced(text, "text" if isinstance(value, str) else "json")
 
 
-def _fenced(text: str, kind: str) -> str:
+def fenced(text: str, kind: str) -> str:
+    """The text in a fence that it cannot close."""
     longest = max((len(run) for run in _FENCES.findall(text)), default=2)
     fence = "`" * max(3, longest + 1)
     return f"\n{fence}{kind}\n{text}\n{fence}\n"

@@ -40,12 +40,14 @@ class Within:
     ``depth``         how many runs that one is within; 0 for a run that nobody's call has started
     ``context``       what it was called with: session, user, history, project, environment
     ``fate``          what is to become of what the call runs, asked when the call is cut off
+    ``observer``      who keeps a record of runs (``state.durable.Observer``), where anybody does
     """
 
     checkpointer: Any = None
     depth: int = 0
     context: Mapping[str, Json] = field(default_factory=dict)
     fate: Callable[[], Fate] = lambda: "rest"
+    observer: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

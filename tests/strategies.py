@@ -159,6 +159,29 @@ def _block(draw: st.DrawFn, outer: list[str], depth: int, most: int) -> dict[str
     return nodes
 
 
+_given: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"input": st.just({"text": "{{ event.at }}", "flag": True})},
+    optional={"description": texts, "options": st.just({"priority": 3})},
+)
+_times: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    ({"cron": "5 4 * * *"}, {"cron": "@daily", "timezone": "Asia/Tokyo"}, {"every": 1.5, "start": "2026-11-01"})
+)
+_kinds: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    (
+        {"type": "webhook", "secret": "secret://guarded"},
+        {"type": "file", "path": "**/*.csv", "on": ["created"], "settled": 30},
+        {"type": "postgres", "channel": "1"},
+        {"type": "workflow", "of": "010"},
+    )
+)
+_policies: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"type": st.just("schedule")},
+    optional={"overlap": st.sampled_from(("skip", "queue")), "catch_up": st.just("all"), "jitter": st.just(90)},
+)
+_schedules: st.SearchStrategy[dict[str, Any]] = st.builds(lambda time, policy: {**time, **policy}, _times, _policies)
+_triggers = st.builds(lambda kind, given: {**given, **kind}, _kinds | _schedules, _given)
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> WorkflowSpec:
     """A workflow of up to four nodes of any kind, loops among them."""
@@ -173,6 +196,7 @@ def specs(draw: st.DrawFn) -> WorkflowSpec:
         "vars": draw(st.dictionaries(keys, constants, max_size=2)),
         "input": full_schema(fields),
         "nodes": nodes,
+        "triggers": draw(st.dictionaries(keys, _triggers, max_size=2)),
         "output": {name: f"{{{{ {_value_of(name)} | default: null }}}}" for name in nodes},
     }
     return WorkflowSpec.model_validate(raw)

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.dags import chain, fan, layers, read
 from benchmarks.durable import durable
+from benchmarks.isolated import isolated
 from benchmarks.language import document
 from benchmarks.makespan import makespan
 from benchmarks.mcp import tools
@@ -143,6 +144,14 @@ async def test_prompts_are_measured_and_what_cannot_be_counted_is_said(settings:
     times, deviations = await prompts(settings)
     assert len(times.rows) >= 4 and all(isinstance(row[1], float) and row[1] > 0 for row in times.rows)
     assert bool(deviations.rows) != bool(deviations.notes)
+
+
+@pytest.mark.req("M2")
+async def test_isolated_executions_are_measured_beside_those_in_the_worker(settings: Settings) -> None:
+    times, memory = await isolated(settings)
+    assert [row[0] for row in times.rows][:2] == ["in the worker", "isolated"]
+    assert all(isinstance(row[2], float) and 0 < row[2] <= row[3] for row in times.rows)  # type: ignore[operator]
+    assert len(memory.rows) == 3 and all(isinstance(row[1], float) and row[1] > 1 for row in memory.rows)
 
 
 @pytest.mark.req("X14")

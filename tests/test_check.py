@@ -127,7 +127,7 @@ def cases(name: str) -> list[Any]:
     return [pytest.param(case, id=title) for title, case in table.items()]
 
 
-ALL = [*cases("reading"), *cases("naming"), *cases("meaning"), *cases("testing")]
+ALL = [*cases("reading"), *cases("naming"), *cases("meaning"), *cases("testing"), *cases("triggering")]
 OVERRIDING = cases("overriding")
 OVERRIDES_OF = """
 input: {q: {type: string, default: x}}

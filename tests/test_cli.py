@@ -270,7 +270,7 @@ def test_a_run_goes_on_with_the_workflow_it_began_with(cogwork: Cogwork, folder:
 
 def test_a_run_whose_workflow_was_not_kept_says_so(cogwork: Cogwork, folder: Path) -> None:
     cogwork("run", "asks.yaml", "--thread", "t")
-    for kept in (folder / ".cogwork" / "specs").iterdir():
+    for kept in (folder / ".cogwork").glob("records.sqlite*"):
         kept.unlink()
     refused = cogwork("resume", "t", "-a", "decision=keep")
     assert refused.exit_code == 4

@@ -20,9 +20,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
-from pydantic import SecretStr
 
 import cogwork
+from cogwork.cli.config import default_of, leaves, variable_of
 from cogwork.settings import Settings
 from graphs.analysis.check import CODES
 from graphs.analysis.names import METADATA
@@ -327,15 +327,12 @@ def codes_table() -> str:
 
 
 def settings_table() -> str:
+    """Every setting, those of tables one by one."""
     rows = []
-    for name, info in Settings.model_fields.items():
-        alias = info.validation_alias
-        variable = alias if isinstance(alias, str) else f"COGWORK_{name.upper()}"
-        default = info.get_default(call_default_factory=True)
-        plain = [str(each) for each in default] if isinstance(default, list) else default
-        text = "" if plain is None else json.dumps(plain if isinstance(plain, list | dict | bool) else str(plain))
-        assert not isinstance(default, SecretStr), "a secret has no default"
-        rows.append([f"`{name}`", f"`{variable}`", f"`{text}`" if text else "none", info.description or ""])
+    for name, info in leaves(Settings):
+        text = default_of(info)
+        default = text if text in ("none", "forever") else f"`{text}`"
+        rows.append([f"`{name}`", f"`{variable_of(name, info)}`", default, info.description or ""])
     return table(["setting", "environment variable", "default", "meaning"], rows)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from cogwork.app import App
+from cogwork.origins import WrongSettings
 from cogwork.settings import Settings
 from cogwork.tools.mcp.config import McpServer
 from tests.mcp_stage import opened, servers
@@ -102,17 +102,17 @@ def test_two_servers_with_one_prefix_are_refused_with_a_sentence() -> None:
         ({"command": "x", "headers": {"A": "b"}}, "are for a url"),
         ({"command": "x", "session": "always"}, "shared"),
         ({"command": "x", "prefix": "a b"}, "made of letters"),
-        ({"command": "x", "comand": "y"}, "Extra inputs"),
+        ({"command": "x", "comand": "y"}, "no setting 'comand' in mcp_servers.a; did you mean 'command'"),
         ({"command": "x", "read_timeout": 0}, "greater than 0"),
     ],
 )
 def test_a_server_that_is_configured_wrong_is_refused_with_a_sentence(server: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValidationError, match=says):
+    with pytest.raises(WrongSettings, match=says):
         Settings(mcp_servers={"a": server})  # type: ignore[dict-item]
 
 
 def test_a_server_needs_a_plain_name() -> None:
-    with pytest.raises(ValidationError, match=r"'a\.b' is no name for a server"):
+    with pytest.raises(WrongSettings, match=r"'a\.b' is no name for a server"):
         Settings(mcp_servers={"a.b": McpServer(command="x")})
 
 

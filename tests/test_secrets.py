@@ -15,9 +15,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from langgraph.types import Command
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr
 
 import cogwork
+from cogwork.origins import WrongSettings
 from cogwork.secrets import SecretSource, SecretStore, keys_of
 from cogwork.settings import Settings
 from graphs.build import build
@@ -318,7 +319,7 @@ def test_secrets_come_from_the_file_of_settings_the_environment_and_files(
 
 def test_settings_show_no_secret_and_say_what_is_wrong_with_one_without_showing_it() -> None:
     assert TOKEN not in repr(Settings(secrets={"github": SecretStr(TOKEN)}))
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(WrongSettings) as refused:
         Settings(secrets={"github": {"env": "A", "file": TOKEN}})  # type: ignore[dict-item]
     assert "a secret comes from one place" in str(refused.value)
     assert TOKEN not in str(refused.value)

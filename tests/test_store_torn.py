@@ -1,6 +1,6 @@
 """The write-ahead log torn after a kill, and a file system that may only be read: nothing wrong, nothing lost beyond it.
 
-``COGWORK_TORN=3000 pytest tests/test_store_torn.py`` tears so many logs.
+``COGWORK_TEST_TORN=3000 pytest tests/test_store_torn.py`` tears so many logs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cogwork.store.checkpoints import SqliteCheckpoints, StoreError
 from tests.conftest import Stage, say
 
 HOUSE = Path(__file__).resolve().parent.parent
-TEARS = int(os.environ.get("COGWORK_TORN", "36"))
+TEARS = int(os.environ.get("COGWORK_TEST_TORN", "36"))
 STEPS = 24
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 SPEC: Any = {

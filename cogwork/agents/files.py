@@ -1,17 +1,15 @@
-"""Agents as files: people's YAML and JSON, and the JSON that calls leave."""
+"""Agents as files: people's YAML and JSON, and the JSON that calls left before there were records."""
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from cogwork.agents.records import AgentError, RegisteredAgent, agent_id
+from cogwork.agents.records import RegisteredAgent, agent_id
+from cogwork.errors import EngineError
 from graphs.language.spec import Agent, full_schema
 from graphs.language.yaml import read_yaml
 from state.errors import SpecError
@@ -23,7 +21,7 @@ def agent_of(name: str, fields: Mapping[str, Any]) -> Agent:
     """The agent of these fields.
 
     Raises:
-        AgentError: ``invalid_input``, with every place that does not fit.
+        EngineError: ``invalid_input``, with every place that does not fit.
     """
     output = fields.get("output")
     whole = {**fields, "output": full_schema(output)} if isinstance(output, Mapping) else fields
@@ -31,21 +29,21 @@ def agent_of(name: str, fields: Mapping[str, Any]) -> Agent:
         return Agent.model_validate(whole)
     except ValidationError as err:
         places = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in err.errors(include_url=False))
-        raise AgentError("invalid_input", f"The agent {name!r} does not fit: {places}") from err
+        raise EngineError("invalid_input", f"The agent {name!r} does not fit: {places}") from err
 
 
 def read_agent(path: Path) -> tuple[str, dict[str, Any]]:
     """The name and the fields of the agent that a YAML or JSON file declares; its name is the file's where it gives none.
 
     Raises:
-        AgentError: ``invalid_input``; the file cannot be read, or holds no mapping.
+        EngineError: ``invalid_input``; the file cannot be read, or holds no mapping.
     """
     try:
         read = read_yaml(path.read_text(encoding="utf-8"), file=str(path)).value
     except (SpecError, UnicodeDecodeError, OSError) as err:
-        raise AgentError("invalid_input", f"{path} cannot be read: {err}") from err
+        raise EngineError("invalid_input", f"{path} cannot be read: {err}") from err
     if not isinstance(read, Mapping):
-        raise AgentError("invalid_input", f"{path} does not declare an agent: it holds no mapping")
+        raise EngineError("invalid_input", f"{path} does not declare an agent: it holds no mapping")
     fields = {str(key): value for key, value in read.items()}
     return str(fields.pop("name", path.stem)), fields
 
@@ -60,21 +58,9 @@ def read_record(path: Path, kind: type[Any]) -> Any:
     """What a call left in a file.
 
     Raises:
-        AgentError: ``invalid_input``; somebody has changed it.
+        EngineError: ``invalid_input``; somebody has changed it.
     """
     try:
         return kind.model_validate_json(path.read_bytes())
     except (ValidationError, OSError) as err:
-        raise AgentError("invalid_input", f"{path} cannot be read: {err}") from err
-
-
-def write_record(path: Path, value: BaseModel) -> None:
-    """Write the file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(value.model_dump(mode="json", by_alias=True), ensure_ascii=False, indent=2)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(name, path)
+        raise EngineError("invalid_input", f"{path} cannot be read: {err}") from err

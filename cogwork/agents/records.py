@@ -7,22 +7,14 @@ from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cogwork.errors import EngineError
 from graphs.language.agents import trigger
 from graphs.language.spec import Agent, Handoff
-from state.errors import CogworkError
 
 HandoffType: TypeAlias = Literal["sequential", "delegated"]
 """``sequential``: when the source's answer meets the triggers; ``delegated``: when the source's model decides."""
 Status: TypeAlias = Literal["active", "archived"]
 _UNFIT: Final = re.compile(r"[^a-z0-9]+")
-
-
-class AgentError(CogworkError):
-    """An agent or hand-over that is not there, or cannot be: ``code`` is ``agent_not_found`` or ``invalid_input``."""
-
-    def __init__(self, code: Literal["agent_not_found", "handoff_not_found", "invalid_input"], message: str) -> None:
-        self.code = code
-        super().__init__(message)
 
 
 class _Kept(BaseModel):
@@ -64,9 +56,9 @@ def agent_id(name: str) -> str:
     """The id of an agent of that name: ``Project Architect Agent`` and ``agent-project-architect`` are one.
 
     Raises:
-        AgentError: ``invalid_input``; the name holds no letter or digit.
+        EngineError: ``invalid_input``; the name holds no letter or digit.
     """
     plain = _UNFIT.sub("-", name.lower()).strip("-").removeprefix("agent-").removesuffix("-agent")
     if not plain:
-        raise AgentError("invalid_input", f"{name!r} cannot be the name of an agent: it holds no letter or digit")
+        raise EngineError("invalid_input", f"{name!r} cannot be the name of an agent: it holds no letter or digit")
     return f"agent-{plain}"

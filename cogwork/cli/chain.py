@@ -66,6 +66,7 @@ def call(
     with app.checkpoints() as saver:
         graph = app.compile(spec, checkpointer=saver)
         app.specs().keep(graph)
+        graph.observer = app.recorder(context.ORIGIN)
         options = Given(fields=tuple(fields), whole=tuple(answers))
         drive(graph, new_thread(graph), args, options, json=json, no_input=no_input)
 
@@ -80,6 +81,7 @@ def _run(app: App, workflow: Workflow, inputs: dict[str, Json], given: Any, *, j
     with app.checkpoints() as saver:
         graph = app.compile(workflow, checkpointer=saver)
         app.specs().keep(graph)
+        graph.observer = app.recorder(context.ORIGIN)
         driven = Drive(graph=graph, thread=new_thread(graph), given=given, json=json, interactive=interactive)
         code = driven.go(inputs)
         failed = code == exits.DONE and outcome(graph, driven.config).get("status") != "complete"

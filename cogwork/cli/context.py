@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cogwork.store.runs import Runs, RunSummary
     from state.durable import RecordedCall
 
+ORIGIN = "command line"
+"""The door that executions are recorded to have come through."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
 RunName = Annotated[
@@ -37,17 +39,14 @@ def opened() -> App:
     Raises:
         Refusal: a setting is wrong.
     """
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
     from cogwork.app import app
+    from cogwork.origins import WrongSettings
 
     try:
         return app(tools=TOOLS.get())
-    except ValidationError as err:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in err.errors(include_url=False))
-        raise Refusal(f"The settings are wrong: {faults}", "see cogwork.toml and COGWORK_… in the environment") from err
-    except (SettingsError, ValueError) as err:
+    except WrongSettings as err:
+        raise Refusal(str(err), "cogwork config --defaults shows all settings, --explain NAME one of them") from err
+    except ValueError as err:
         raise Refusal(
             f"The settings cannot be read: {err}", "see cogwork.toml and COGWORK_… in the environment"
         ) from err

@@ -33,11 +33,13 @@ class Drive:
     """Whether the run can be resumed later."""
     context: dict[str, Json] | None = None
     """What a new run is given beside its input."""
+    view: View | None = None
+    """What shows it; without one, what fits where the output goes."""
 
     def go(self, input: Any) -> int:
         """Run or resume, answer what is asked as far as possible, and tell the end; the exit code."""
         try:
-            last = self._stretches(input)
+            last = self.played(input)
         except KeyboardInterrupt:
             return self._stopped()
         return self._told(last)
@@ -47,7 +49,8 @@ class Drive:
         """What LangGraph is called with."""
         return {"configurable": {"thread_id": self.thread}}
 
-    def _stretches(self, input: Any) -> Event:
+    def played(self, input: Any) -> Event:
+        """Run or resume, and answer what is asked as far as possible; the last event."""
         from langgraph.types import Command
 
         last = self._stretch(input)
@@ -65,7 +68,7 @@ class Drive:
 
     def _stretch(self, input: Any) -> Event:
         """The events up to the next rest; the last of them."""
-        return stretch(self.graph, self.thread, input, chosen(json=self.json), self.context)
+        return stretch(self.graph, self.thread, input, self.view or chosen(json=self.json), self.context)
 
     def _answers(self, questions: list[Question]) -> dict[str, Json]:
         """Answers from the options, else from the person at the terminal."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cogwork.cli import exits, render
+from cogwork.errors import EngineError
 from cogwork.tools.loading import LoadingError
 from state.errors import AnswerRefused, InputRefused, NotResumable, SpecError
 from state.problems import Problem
@@ -35,9 +36,18 @@ def complained(error: BaseException) -> int:
         case NotResumable():
             render.complain(str(error))
             return exits.MISSING
+        case EngineError():
+            render.complain(str(error))
+            return _engine_code(error.code)
         case _:
             render.complain(str(error))
             return exits.FAILED
+
+
+def _engine_code(code: str) -> int:
+    if code.endswith("_not_found"):
+        return exits.MISSING
+    return exits.USAGE if code.startswith("invalid_") else exits.FAILED
 
 
 def code_of(problems: Iterable[Problem]) -> int:

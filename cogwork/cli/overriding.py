@@ -37,15 +37,26 @@ def loaded(app: App, workflow: str, sets: Iterable[str], file: str | None) -> Wo
         SpecError: the workflow cannot be loaded, or an override does not fit.
         Refusal: an option is not of its form.
     """
-    from cogwork.cli.values import document, pair
-    from graphs.language.overrides import joined, overridden, placed
+    from graphs.language.overrides import overridden
 
     found = app.load(workflow)
-    given: Json = document(file, "--overrides") if file is not None else {}
+    return overridden(found, given(found, sets, file))
+
+
+def given(found: Workflow, sets: Iterable[str], file: str | None) -> Json:
+    """The overrides that the options mean for a workflow.
+
+    Raises:
+        Refusal: an option is not of its form.
+    """
+    from cogwork.cli.values import document, pair
+    from graphs.language.overrides import joined, placed
+
+    made: Json = document(file, "--overrides") if file is not None else {}
     for text in sets:
         place, value = pair(text, "--set")
-        given = joined(given, placed(found, place, _value(value)))
-    return overridden(found, given)
+        made = joined(made, placed(found, place, _value(value)))
+    return made
 
 
 def _value(text: str) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -202,6 +203,29 @@ def _rows(content: Json) -> list[str] | None:
     names = list(dict.fromkeys(name for row in content for name in row))
     flat = all(_is_scalar(cell) and len(_scalar(cell)) <= 160 for row in content for cell in row.values())
     return names if flat and len(names) <= 8 else None
+
+
+def token(text: str) -> None:
+    """A piece of a text that is still being written, on standard output."""
+    sys.stdout.write(safe(text))
+    sys.stdout.flush()
+
+
+def line(text: str) -> str | None:
+    """The next line of standard input, asked for with ``text`` at a terminal; None at its end.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        read = sys.stdin.readline()
+        return read.rstrip("\r\n") if read else None
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  (input then has a history, and can be edited)
+    try:
+        return input(f"\001\033[1;36m\002{safe(text)}\001\033[0m\002")
+    except EOFError:
+        return None
 
 
 def prompt(text: str) -> str:

@@ -13,17 +13,25 @@ from cogwork.cli import (
     author,
     catalog,
     chain,
+    chat,
+    clean,
     config,
     context,
     diff,
+    engine,
     exits,
     fork,
+    health,
     inspect,
+    library,
     mcp,
+    migrate,
     models,
     prompts,
     runs,
+    sessions,
     simulate,
+    stats,
     stopping,
     toolsearch,
 )
@@ -86,11 +94,19 @@ for _panel, _commands in {
         *(runs.run, runs.resume, chain.chain, chain.call, stopping.pause, stopping.cancel, fork.fork),
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
+    "Executions": (
+        *(engine.start, engine.batch, engine.executions, engine.follow, engine.result, engine.worker),
+        *(stats.stats, health.health, migrate.migrate, chat.chat),
+    ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
     "What there is": (catalog.workflows, catalog.modes, models.models, agents.agents, mcp.mcp, config.config),
+    "Upkeep": (clean.clean,),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
+cli.add_typer(library.library, rich_help_panel="What there is")
+cli.add_typer(sessions.sessions, rich_help_panel="What there is")
+cli.add_typer(sessions.memory, rich_help_panel="What there is")
 cli.add_typer(toolsearch.tools, rich_help_panel="What there is")
 cli.add_typer(prompts.prompts, rich_help_panel="What there is")
 

@@ -100,6 +100,7 @@ def run(
         graph = app.compile(loaded, checkpointer=saver)
         name = thread or new_thread(graph)
         app.specs().keep(graph)
+        graph.observer = app.recorder(context.ORIGIN)
         drive(graph, name, inputs, options, json=json, no_input=no_input, context=handed)
 
 
@@ -178,6 +179,12 @@ def kept_graph(app: App, summary: RunSummary, saver: Any) -> WorkflowGraph:
     Raises:
         Refusal: it was not kept, and the workflow of that name is another by now.
     """
+    graph = _found_graph(app, summary, saver)
+    graph.observer = app.recorder(context.ORIGIN)
+    return graph
+
+
+def _found_graph(app: App, summary: RunSummary, saver: Any) -> WorkflowGraph:
     from cogwork.store.checkpoints import StoreError
     from state.errors import SpecError
 
@@ -186,12 +193,33 @@ def kept_graph(app: App, summary: RunSummary, saver: Any) -> WorkflowGraph:
         return app.compile(workflow, checkpointer=saver, resolve=resolve)
     except StoreError as err:
         missing = err
+    if (published := _published_graph(app, summary.digest, saver)) is not None:
+        return published
     try:
         graph = app.compile(summary.workflow, checkpointer=saver)
     except SpecError:
         graph = None
     if graph is None or graph.digest != summary.digest:
         raise Refusal(
-            f"Run {summary.thread} cannot go on: {missing}", "restore the folder specs/ of the state folder", MISSING
+            f"Run {summary.thread} cannot go on: {missing}",
+            "restore the records (records.sqlite of the state folder, or the database)",
+            MISSING,
         )
     return graph
+
+
+def _published_graph(app: App, digest: str, saver: Any) -> WorkflowGraph | None:
+    """The graph of the version of the library that has this digest; None where there is none, or it is code."""
+    import asyncio
+
+    from cogwork.library.library import Library
+    from cogwork.library.pinned import compiled
+
+    library: Library = Library(app.records(), app)
+
+    async def found() -> Any:
+        version = await library.of_digest(digest)
+        return (await library.content(version.workflow_id, version.version)).bundle if version is not None else None
+
+    bundle = asyncio.run(found())
+    return compiled(app, bundle, checkpointer=saver) if bundle is not None else None

@@ -1,57 +1,42 @@
-"""The attempts at a segment, as they are recorded."""
+"""What an attempt at a segment finds in the records."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cogwork.executions.record import Execution
+from cogwork.executions.store import found
 from cogwork.records.tables.executions import SEGMENTS
 from state.values import Json
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a segment: ``count`` from 1; ``worked`` are the seconds of the execution's segments before this one;
-    ``checkpoint`` is where the attempt before began, ``stuck`` how often in a row."""
+    """One attempt at a segment; ``worked`` are the seconds of the execution's segments before this one."""
 
     execution: Execution
     number: int
     command: Mapping[str, Json]
-    count: int
-    stuck: int
-    checkpoint: str
     worked: float
 
 
-def started(connection: Connection, execution: Execution, number: int, worker: str, now: datetime) -> Attempt:
-    """Note that somebody begins the segment."""
-    key = (SEGMENTS.c.execution_id == execution.id, SEGMENTS.c.number == number)
-    row = connection.execute(sa.select(SEGMENTS).where(*key)).mappings().one()
-    values = {"attempts": row["attempts"] + 1, "worker": worker, "started_at": row["started_at"] or now}
-    connection.execute(sa.update(SEGMENTS).where(*key).values(**values))
-    before = connection.execute(
-        sa.select(SEGMENTS.c.started_at, SEGMENTS.c.ended_at).where(
-            SEGMENTS.c.execution_id == execution.id, SEGMENTS.c.number < number, SEGMENTS.c.ended_at.is_not(None)
+def attempted(connection: Connection, name: str, number: int) -> Attempt:
+    """The segment as it stands.
+
+    Raises:
+        EngineError: ``execution_not_found``.
+    """
+    execution = found(connection, name)
+    rows = connection.execute(
+        sa.select(SEGMENTS.c.number, SEGMENTS.c.command, SEGMENTS.c.started_at, SEGMENTS.c.ended_at).where(
+            SEGMENTS.c.execution_id == name, SEGMENTS.c.number <= number
         )
-    )
-    worked = sum((end - begin).total_seconds() for begin, end in before if begin is not None and end is not None)
-    return Attempt(
-        execution=execution,
-        number=number,
-        command=row["command"] or {},
-        count=row["attempts"] + 1,
-        stuck=row["stuck"],
-        checkpoint=row["checkpoint"],
-        worked=worked,
-    )
-
-
-def ended(connection: Connection, attempt: Attempt, outcome: str, now: datetime) -> None:
-    """Note how the segment ended."""
-    key = (SEGMENTS.c.execution_id == attempt.execution.id, SEGMENTS.c.number == attempt.number)
-    connection.execute(sa.update(SEGMENTS).where(*key).values(ended_at=now, outcome=outcome[:64]))
+    ).all()
+    command = next((row.command for row in rows if row.number == number), None)
+    over = [row for row in rows if row.number < number and row.started_at is not None and row.ended_at is not None]
+    worked = sum((row.ended_at - row.started_at).total_seconds() for row in over)
+    return Attempt(execution, number, command or {"kind": "go_on"}, worked)

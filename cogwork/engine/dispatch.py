@@ -60,7 +60,7 @@ class Dispatch:
             EngineError: ``invalid_input``.
         """
         queue = await asyncio.to_thread(self._queue)
-        queue.queues.known(asked.options.queue)
+        queue.queues.known(asked.options.queue, asked.workflow)
         execution, new = await self.executions.create(asked)
         if new or execution.status == "pending":
             await self.enqueue(execution)
@@ -80,7 +80,7 @@ class Dispatch:
     async def enqueue(self, execution: Execution) -> None:
         """Let a worker run the execution's current segment."""
         queue = await asyncio.to_thread(self._queue)
-        name = queue.queues.known(execution.options.get("queue"))
+        name = queue.queues.known(execution.options.get("queue"), execution.workflow)
         delay = 0.0
         if execution.not_before is not None and execution.segment == 1:
             delay = (execution.not_before - self.executions.now()).total_seconds()
@@ -160,6 +160,15 @@ class Dispatch:
             return execution
         await self.segments.run(name, execution.segment, told)
         return await self.executions.get(name)
+
+    async def expire(self, execution: Execution, reason: str) -> Execution:
+        """Go on with an execution whose time is up: of a question, or with a ``reason`` of its own, so that it fails.
+
+        Raises:
+            IllegalMove: it is not paused any more.
+        """
+        command: dict[str, Json] = {"kind": "expire", "reason": reason} if reason else {"kind": "go_on"}
+        return await self._go_on(execution.id, command)
 
     async def hand_on(self, name: str) -> None:
         """Queue the next segment of an execution that its worker has let go of."""

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cogwork.engine.segments import Runnable
+from cogwork.engine.defaults import with_retry
+from cogwork.engine.isolated import IsolatedGraph, isolation_of
+from cogwork.engine.runnable import Runnable
 from cogwork.errors import EngineError
+from cogwork.executions.options import Options, options_of
 from cogwork.executions.record import Execution
 from cogwork.executions.recorder import Recorder
+from cogwork.isolation.limits import Isolation
+from cogwork.isolation.zygote import Zygote
+from cogwork.library.pinned import services_of
 from cogwork.records.bundles import Bundles
 from cogwork.store.errors import StoreError
+from graphs.build import build
 from graphs.graph import WorkflowGraph
 from graphs.language.load import Workflow
+from graphs.language.overrides import overridden
+
+if TYPE_CHECKING:
+    from cogwork.library.entries import VersionRecord
+    from cogwork.library.library import Library
 
 AT_HAND: Final = 256
 """How many compiled graphs are kept in memory."""
 
 
 class Compiler(Protocol):
-    """What makes a graph of a workflow."""
+    """What loads workflows and makes graphs of them."""
 
-    def __call__(self, workflow: Workflow, *, checkpointer: Any, resolve: Callable[..., Any]) -> WorkflowGraph:
+    def load(self, source: Any, overrides: Mapping[str, Any] | None = None) -> Workflow:
+        """The workflow that ``source`` means."""
+
+    def compile(
+        self, source: Any, *, checkpointer: Any = None, resolve: Callable[..., Any] | None = None
+    ) -> WorkflowGraph:
         """The compiled graph.
 
         Raises:
@@ -32,11 +51,15 @@ class Compiler(Protocol):
 
 
 class KeptGraphs:
-    """Graphs made of the workflows that executions began with, the latest ones kept at hand."""
+    """Graphs of published versions, and of what other executions began with; the latest ones are kept at hand."""
 
-    def __init__(self, bundles: Bundles, build: Compiler, saver: Any, recorder: Recorder) -> None:
-        self._bundles, self._build, self._saver, self._recorder = bundles, build, saver, recorder
-        self._made: OrderedDict[str, WorkflowGraph] = OrderedDict()
+    def __init__(
+        self, bundles: Bundles, house: Compiler, saver: Any, recorder: Recorder, library: Library | None = None
+    ) -> None:
+        self._bundles, self._house, self._saver, self._recorder = bundles, house, saver, recorder
+        self._library = library
+        self._zygote: Zygote | None = None
+        self._made: OrderedDict[Hashable, Any] = OrderedDict()
 
     async def of(self, execution: Execution) -> Runnable:
         """The graph of the workflow that the execution began with.
@@ -45,26 +68,121 @@ class KeptGraphs:
             EngineError: ``version_not_found``; it was not kept.
             SpecError: it cannot be built any more, as a tool or model is gone.
         """
-        known = self._made.get(execution.digest)
-        if known is not None:
-            self._made.move_to_end(execution.digest)
+        isolated = execution.mode == "isolated"
+        if execution.workflow_id is not None and execution.version is not None and self._library is not None:
+            version = await self._library.version(execution.workflow_id, execution.version)
+            if isolated and version.kind == "code":
+                return self._apart(execution, reference=version.reference, arguments=version.arguments)
+            found: Runnable = await self.published(version, options_of(execution.options))
+            return self._apart(execution, graph=found) if isolated else found
+        kept: Runnable = await self._at_hand(execution.digest, partial(self._kept, execution))
+        return self._apart(execution, graph=kept) if isolated else kept
+
+    def _apart(self, execution: Execution, **what: Any) -> Runnable:
+        """The execution's graph in a process of its own."""
+        house: Any = self._house
+        if "reference" in what and not what["reference"]:
+            message = f"{execution.workflow} is code without a module and name to import: it cannot run isolated"
+            raise EngineError("invalid_input", message, execution_id=execution.id)
+        limits = isolation_of(execution.options.get("isolation") or {}, self.isolation)
+        graph = what.get("graph")
+        services = graph.services if isinstance(graph, WorkflowGraph) else house.services
+        about: dict[str, Any] = {"name": execution.workflow, "digest": execution.digest}
+        return IsolatedGraph(self.zygote, limits, services, self._saver, **about, **what)
+
+    @property
+    def isolation(self) -> Isolation:
+        """The usual limits of isolated executions."""
+        house: Any = self._house
+        found: Isolation = house.settings.isolation
+        return found
+
+    def zygote(self) -> Zygote:
+        """The server that isolated executions are forked from; started when the first one is."""
+        if self._zygote is None:
+            house: Any = self._house
+            self._zygote = Zygote(hidden=[house.settings.state_dir.absolute()])
+        return self._zygote
+
+    async def close(self) -> None:
+        """End the fork server, if there is one."""
+        if self._zygote is not None:
+            await self._zygote.aclose()
+
+    async def published(self, version: VersionRecord, options: Options) -> Any:
+        """The graph of a version of the library, with what the options change of it.
+
+        Raises:
+            SpecError: an override does not fit, or a tool, model or prompt is gone.
+            EngineError: ``invalid_input``, code cannot be overridden; or it cannot be had here.
+        """
+        assert self._library is not None, "published versions are in a library"
+        if version.kind == "code":
+            return await self._code(version, options)
+        content = await self._library.content(version.workflow_id, version.version)
+        retry = options.retry.model_dump(mode="json") if options.retry is not None else None
+        key = (version.workflow_id, version.version, _key(options.overrides), _key(retry))
+        return await self._at_hand(key, lambda: self._changed(content.bundle, options))
+
+    async def given(self, source: Any, options: Options) -> WorkflowGraph:
+        """The graph of a workflow that is in no library; it is kept, so that any worker can go on with it.
+
+        Raises:
+            SpecError: it has faults, or an override does not fit.
+        """
+
+        def made() -> WorkflowGraph:
+            workflow = with_retry(self._house.load(source, options.overrides or None), options.retry)
+            graph = self._house.compile(workflow, checkpointer=self._saver)
+            self._bundles.keep(graph)
+            return graph
+
+        graph = await asyncio.to_thread(made)
+        self._keep(graph.digest, graph)
+        return graph
+
+    # -- making ----------------------------------------------------------------------------------------------
+
+    async def _at_hand(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        if (known := self._made.get(key)) is not None:
+            self._made.move_to_end(key)
             return known
-        made = await asyncio.to_thread(self._compiled, execution)
-        self.put(made)
+        made = await asyncio.to_thread(make)
+        self._keep(key, made)
         return made
 
-    def put(self, graph: WorkflowGraph) -> None:
-        """Keep a graph at hand."""
-        graph.observer = self._recorder
-        self._made[graph.digest] = graph
+    def _keep(self, key: Hashable, graph: Any) -> None:
+        if isinstance(graph, WorkflowGraph):
+            graph.observer = self._recorder
+        self._made[key] = graph
         while len(self._made) > AT_HAND:
             self._made.popitem(last=False)
 
-    def _compiled(self, execution: Execution) -> WorkflowGraph:
+    def _kept(self, execution: Execution) -> WorkflowGraph:
         try:
             workflow, resolve = self._bundles.find(execution.digest)
         except StoreError as err:
-            raise EngineError(
-                "version_not_found", str(err), execution_id=execution.id, digest=execution.digest
-            ) from err
-        return self._build(workflow, checkpointer=self._saver, resolve=resolve)
+            told = {"execution_id": execution.id, "digest": execution.digest}
+            raise EngineError("version_not_found", str(err), **told) from err
+        return self._house.compile(workflow, checkpointer=self._saver, resolve=resolve)
+
+    def _changed(self, bundle: Any, options: Options) -> WorkflowGraph:
+        house: Any = self._house
+        workflow = with_retry(overridden(bundle.workflow, options.overrides or None), options.retry)
+        services = services_of(house, bundle)
+        return build(workflow, services, bundle.resolve, checkpointer=self._saver, cache=lambda: house.cache)
+
+    async def _code(self, version: VersionRecord, options: Options) -> Any:
+        if options.overrides or options.retry is not None:
+            message = f"{version.name} is code: it takes no overrides and no retry policy"
+            raise EngineError("invalid_input", message, workflow=version.name)
+        assert self._library is not None
+        key = (version.workflow_id, version.version)
+        if (known := self._made.get(key)) is None:
+            known = await self._library.code.graph(version, checkpointer=self._saver)
+            self._keep(key, known)
+        return known
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True) if value else ""

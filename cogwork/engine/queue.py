@@ -7,12 +7,14 @@ An execution is a LangGraph thread; each stretch of it between two rests, a segm
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +23,8 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from cogwork.errors import EngineError
-from cogwork.records.database import BUSY_SECONDS, database_error
+from cogwork.records.database import BUSY_SECONDS
+from cogwork.records.grouped import database_error
 
 APPLICATION: Final = "cogwork"
 VERSION: Final = "1"
@@ -31,8 +34,10 @@ SEGMENT: Final = "cogwork.segment"
 DEFAULT: Final = "cogwork"
 """The queue of executions that name none."""
 POOL: Final = 5
+KEPT: Final = timedelta(days=1)
+OVER: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 WAITING: Final = ("ENQUEUED", "DELAYED")
-_NAME: Final = re.compile(r"[A-Za-z][\w-]{0,62}")
+_LOCK: Final = 0x0C09_0002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,8 @@ class Queues:
     url: SecretStr | None = None
     schema: str = "cogwork_queue"
     limits: Mapping[str, QueueLimits] = field(default_factory=dict)
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The workflows that wait in each, where an execution names none."""
 
     def partition(self, queue: str, tenant: str, workflow: str) -> str | None:
         """The part of the queue that an execution waits in; None where it has no parts."""
@@ -66,13 +73,16 @@ class Queues:
             return None
         return (tenant or "-") if limits.per == "tenant" else workflow
 
-    def known(self, queue: str | None) -> str:
-        """The queue of that name.
+    def known(self, queue: str | None, workflow: str = "") -> str:
+        """The queue of that name, or the one in which the workflow waits.
 
         Raises:
             EngineError: ``invalid_input``; the settings have none of that name.
         """
-        if queue in (None, DEFAULT):
+        if queue is None:
+            meant = (name for name, each in self.patterns.items() if any(fnmatchcase(workflow, p) for p in each))
+            return next(meant, DEFAULT)
+        if queue == DEFAULT:
             return DEFAULT
         if queue not in self.limits:
             names = ", ".join([DEFAULT, *self.limits])
@@ -147,9 +157,28 @@ def migrated(queues: Queues, engine: sa.Engine) -> None:
             use_listen_notify=False,
             app_name=APPLICATION,
         )
-        made.run_migrations()
+        with _alone(engine):
+            made.run_migrations()
     except SQLAlchemyError as err:
         raise database_error("the queue", err) from err
+
+
+@contextmanager
+def _alone(engine: sa.Engine) -> Iterator[None]:
+    """One process at a time: on PostgreSQL DBOS's own migrations deadlock where two begin at once.
+
+    The lock is tried again and again, as one that is waited for would hold up their ``CREATE INDEX CONCURRENTLY``.
+    """
+    if engine.dialect.name == "sqlite":
+        yield
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LOCK})").scalar():
+            time.sleep(0.1)
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK})")
 
 
 class QueueClient:
@@ -226,9 +255,22 @@ class QueueClient:
         found: dict[str, int] = await self._apart(counted)
         return found
 
-    async def forget(self, names: list[str]) -> None:
-        """Remove segments that have ended from the queue's own tables."""
-        await self._apart(lambda: self._client.delete_workflows(names))
+    async def tidy(self, older: timedelta = KEPT, most: int = 10_000) -> int:
+        """Remove segments from the queue's tables that have ended so long ago; how many. DBOS itself keeps them for ever."""
+        before = (datetime.now(UTC) - older).isoformat()
+        return int(await self._apart(lambda: self._tidied(before, most)))
+
+    def _tidied(self, before: str, most: int) -> int:
+        count = 0
+        while count < most:
+            found = self._client.list_workflows(
+                status=list(OVER), end_time=before, limit=500, load_input=False, load_output=False
+            )
+            if not found:
+                break
+            self._client.delete_workflows([each.workflow_id for each in found])
+            count += len(found)
+        return count
 
     async def _apart(self, call: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

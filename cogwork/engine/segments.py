@@ -6,22 +6,25 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import sqlalchemy as sa
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from cogwork.engine.attempts import Attempt, ended, started
+from cogwork.engine.attempts import Attempt, attempted
+from cogwork.engine.foreign import asking, end_of, recorded, run_of
+from cogwork.engine.runnable import Graphs, Runnable
 from cogwork.errors import EngineError
 from cogwork.executions.record import Execution
-from cogwork.executions.recorder import EXECUTION, WORKER, Recorder
+from cogwork.executions.recorder import TAKING, Recorder, Stuck, Taking, Watch
+from cogwork.executions.settling import Settled
 from cogwork.executions.statuses import IllegalMove
 from cogwork.executions.store import Executions
-from cogwork.records.tables.executions import SEGMENTS
+from cogwork.store.errors import StoreError
+from graphs.graph import WorkflowGraph
 from graphs.keeping import SHUTDOWN, request
 from state.durable import Request
-from state.errors import AnswerRefused, Fault, InputRefused, NotResumable, Owned, SpecError
+from state.errors import AnswerRefused, Fault, InputRefused, NotResumable, Owned, SpecError, Unrecorded
 from state.events import Event
 from state.values import Json
 
@@ -31,31 +34,9 @@ MOST_STUCK: Final = 10
 OWNED_SECONDS: Final = 45.0
 """How long a segment waits for another process to let go of its thread: longer than a frozen one may keep it."""
 PAUSE_SECONDS: Final = 0.5
-
-
-class Runnable(Protocol):
-    """A graph as executions drive it."""
-
-    checkpointer: Any
-
-    def aevents(
-        self, input: Any, config: RunnableConfig | None = None, *, tokens: bool = True, **kwargs: Any
-    ) -> AsyncIterator[Event]:
-        """The events of one call; the last says how the run ended or where it rests."""
-
-    async def aget_state(self, config: RunnableConfig) -> Any:
-        """LangGraph's snapshot of the thread."""
-
-
-class Graphs(Protocol):
-    """Where the graph of an execution comes from."""
-
-    async def of(self, execution: Execution) -> Runnable:
-        """Its graph, of the version that it began with, on the checkpoints; what it records goes through ``recorder``.
-
-        Raises:
-            CogworkError: there is none, or it cannot be built.
-        """
+LONGEST_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 600.0
+"""How long a segment is tried again while what is kept cannot be reached."""
 
 
 class Segments:
@@ -81,70 +62,117 @@ class Segments:
         Raises:
             EngineError: ``execution_not_found``; ``database_error`` where the records stay away.
         """
-        attempt = await self._begun(name, number)
-        if attempt is None:
-            return "stale"
-        outcome = "failed"
-        try:
-            outcome = await self._driven(attempt, told)
-        finally:
-            with suppress(EngineError):
-                await self.executions.records.writing(lambda c: ended(c, attempt, outcome, self.executions.now()))
-        return outcome
-
-    async def _begun(self, name: str, number: int) -> Attempt | None:
-        execution = await self.executions.get(name)
-        if execution.segment != number or execution.ended or execution.status == "paused":
-            return None
-        if execution.deadline is not None and execution.deadline <= self.executions.now() and not execution.run:
-            await self._failed(execution, _timeout(execution, "its deadline passed before it began"))
-            return None
-        now, worker = self.executions.now(), self.worker
-        return await self.executions.records.writing(lambda c: started(c, execution, number, worker, now))
+        until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        pause = PAUSE_SECONDS
+        while True:
+            try:
+                attempt = await self.executions.records.reading(lambda connection: attempted(connection, name, number))
+                execution = attempt.execution
+                if execution.segment != number or execution.ended or execution.status == "paused":
+                    return "stale"
+                return await self._driven(attempt, told)
+            except (StoreError, Unrecorded, EngineError) as err:
+                if isinstance(err, EngineError) and err.code != "database_error":
+                    raise
+                if asyncio.get_running_loop().time() > until:
+                    log.error("Execution %s is left as it stands: %s", name, err)
+                    raise
+                log.warning("Execution %s is taken up again in %.1f s: %s", name, pause, err)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_SECONDS)
 
     async def _driven(self, attempt: Attempt, told: Callable[[Event], None] | None) -> str:
+        """Drive the segment; an execution that cannot go on has failed, and says why.
+
+        Raises:
+            StoreError, EngineError: what is kept cannot be reached; it may be in a moment.
+        """
         execution = attempt.execution
         try:
+            if execution.deadline is not None and execution.deadline <= self.executions.now() and not execution.run:
+                return await self._failed(execution, _timeout(execution, "its deadline passed before it began"))
             graph = await self.graphs.of(execution)
-            patience = asyncio.get_running_loop().time() + OWNED_SECONDS
-            while True:
-                try:
-                    return await self._once(attempt, graph, told)
-                except Owned:
-                    if asyncio.get_running_loop().time() > patience:
-                        return "owned elsewhere"
-                await asyncio.sleep(PAUSE_SECONDS)
+            return await self._owning(attempt, graph, told)
         except IllegalMove as err:
             return str(err.details.get("status"))
-        except (SpecError, InputRefused, AnswerRefused, NotResumable) as err:
+        except (StoreError, Unrecorded):
+            raise
+        except (SpecError, InputRefused, AnswerRefused, NotResumable, EngineError) as err:
+            if isinstance(err, EngineError) and err.code == "database_error":
+                raise
             fault = Fault("invalid_input", str(err), origin="workflow")
-            return await self._failed(execution, fault.record(node=""))
+        except Stuck as err:
+            fault = Fault("internal", str(err), origin="workflow")
+        except Fault as err:
+            fault = err
+        except Exception as err:  # a fault of ours, or of the code of a workflow: the others go on
+            log.exception("Execution %s failed", execution.id)
+            fault = Fault("internal", f"{type(err).__name__}: {err}", origin="workflow")
+        return await self._failed(execution, fault.record(node=""))
+
+    async def _owning(self, attempt: Attempt, graph: Runnable, told: Callable[[Event], None] | None) -> str:
+        """Drive the segment once its thread is free: a process that has died or is frozen may keep it for a while."""
+        patience = asyncio.get_running_loop().time() + OWNED_SECONDS
+        while True:
+            try:
+                return await self._once(attempt, graph, told)
+            except Owned:
+                if asyncio.get_running_loop().time() > patience:
+                    return "owned elsewhere"
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _once(self, attempt: Attempt, graph: Runnable, told: Callable[[Event], None] | None) -> str:
         execution = attempt.execution
-        config = self.config(execution)
-        snapshot = await graph.aget_state(config)
-        if await self._stuck(attempt, snapshot):
-            fault = Fault(
-                "internal", f"whoever worked on it died {attempt.stuck} times at the same place", origin="workflow"
-            )
-            return await self._failed(execution, fault.record(node=""))
+        snapshot = await graph.aget_state(self.config(attempt))
+        config = self.config(attempt, snapshot)
+        if (end := end_of(graph, snapshot)) is not None:
+            return await self._noted(execution, graph, snapshot, end, config)
         input, more = await self._given(attempt, snapshot, graph)
         self.at_work[execution.thread] = graph.checkpointer
         tokens = told is not None or bool(execution.options.get("streaming") or execution.options.get("trace"))
         try:
             async with self._limited(attempt, graph):
-                async for event in graph.aevents(input, config, tokens=tokens, **more):
+                async for event in self._events(execution, graph, input, config, tokens=tokens, **more):
                     if told is not None:
                         told(event)
         finally:
             self.at_work.pop(execution.thread, None)
         return (await self.executions.get(execution.id)).status
 
-    def config(self, execution: Execution) -> RunnableConfig:
+    def _events(
+        self, execution: Execution, graph: Runnable, input: Any, config: RunnableConfig, **options: Any
+    ) -> AsyncIterator[Event]:
+        """What happens in the call; a graph of ours tells the recorder by itself."""
+        events = graph.aevents(input, config, **options)
+        if isinstance(graph, WorkflowGraph):
+            return events
+        about = {"workflow": execution.workflow, "digest": execution.digest}
+        return recorded(events, self.recorder, execution.thread, about, config, graph)
+
+    async def _noted(
+        self, execution: Execution, graph: Runnable, snapshot: Any, end: Settled, config: RunnableConfig
+    ) -> str:
+        """Note an end that is in the checkpoint: whoever brought it about has died before it could."""
+        about = {"id": execution.run, **run_of(snapshot), "workflow": execution.workflow, "ended": True}
+        async with graph.checkpointer.owners.held(execution.thread):
+            witness = await self.recorder.began(
+                execution.thread, about, input=None, steps={}, configurable=config["configurable"]
+            )
+            if isinstance(witness, Watch):
+                await witness.settled(end)
+        return (await self.executions.get(execution.id)).status
+
+    def config(self, attempt: Attempt, snapshot: Any = None) -> RunnableConfig:
         """What the execution's graph is called with."""
-        own = {EXECUTION: execution.id, WORKER: self.worker}
-        return {"configurable": {"thread_id": execution.thread, **own}}
+        standing = (snapshot.config or {}).get("configurable", {}) if snapshot is not None else {}
+        taking = Taking(
+            execution=attempt.execution.id,
+            segment=attempt.number,
+            worker=self.worker,
+            checkpoint=str(standing.get("checkpoint_id") or ""),
+            most_stuck=self.most_stuck,
+        )
+        return {"configurable": {"thread_id": attempt.execution.thread, TAKING: taking}}
 
     # -- what the segment begins with ------------------------------------------------------------------------
 
@@ -156,18 +184,11 @@ class Segments:
             return input, {"context": command.get("context") or None}
         if (asked := _asked(command)) is not None:
             await graph.checkpointer.requests.make(execution.thread, asked)
-        open_ = {i.value["at"] for i in snapshot.interrupts if isinstance(i.value, dict) and "at" in i.value}
-        answers = {path: answer for path, answer in (command.get("answers") or {}).items() if path in open_}
+        answers = command.get("answers") or {}
+        if answers:  # Those that a process had given before it died are not given again.
+            open_ = await asking(graph, snapshot, self.config(attempt), set(answers))
+            answers = {path: answer for path, answer in answers.items() if path in open_}
         return (Command(resume=answers) if answers else None), {}
-
-    async def _stuck(self, attempt: Attempt, snapshot: Any) -> bool:
-        """Note the checkpoint that this attempt begins at; whether too many have died there."""
-        checkpoint = str((snapshot.config or {}).get("configurable", {}).get("checkpoint_id") or "")
-        attempt.stuck = attempt.stuck + 1 if checkpoint == attempt.checkpoint and attempt.count > 1 else 0
-        key = (SEGMENTS.c.execution_id == attempt.execution.id, SEGMENTS.c.number == attempt.number)
-        values = {"checkpoint": checkpoint, "stuck": attempt.stuck}
-        await self.executions.records.writing(lambda c: c.execute(sa.update(SEGMENTS).where(*key).values(**values)))
-        return attempt.stuck >= self.most_stuck
 
     # -- limits ----------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 import sqlalchemy as sa
 
 from cogwork.engine.dispatch import Dispatch
-from cogwork.engine.queue import APPLICATION, DEFAULT, SEGMENT, VERSION, Queues, system_engine
+from cogwork.engine.queue import APPLICATION, DEFAULT, SEGMENT, VERSION, Queues, migrated, system_engine
 from cogwork.engine.segments import Segments
 from cogwork.errors import EngineError
 from cogwork.executions.store import Executions
@@ -132,6 +132,7 @@ class Worker:
 
         _registered()
         engine = await asyncio.to_thread(system_engine, self.queues)
+        await asyncio.to_thread(migrated, self.queues, engine)
         dbos = DBOS(
             config={
                 "name": APPLICATION,
@@ -141,8 +142,9 @@ class Worker:
                 "executor_id": self.id,
                 "serializer": DBOSPortableJSONSerializer(),
                 "use_listen_notify": False,
+                "run_migrations": False,
                 "log_level": "ERROR",
-                "notification_listener_polling_interval_sec": 60.0,
+                "notification_listener_polling_interval_sec": 2.0,
                 "scheduler_polling_interval_sec": 3600.0,
             }
         )

@@ -17,16 +17,33 @@ from cogwork.executions.settling import Settled, settle
 from cogwork.executions.statuses import ENDED, IllegalMove
 from cogwork.executions.store import found, utc_now
 from cogwork.records import Records, payloads
-from cogwork.records.tables.executions import EXECUTIONS
+from cogwork.records.tables.executions import EXECUTIONS, SEGMENTS
+from state.errors import CogworkError
 from state.events import Event, EventKind
 from state.values import Json
 
-EXECUTION: Final = "__cogwork_execution"
-"""The ``configurable`` key of the execution's id, where there is one already; not persisted."""
+TAKING: Final = "__cogwork_taking"
+"""The ``configurable`` key of a ``Taking``, where a segment of an execution is run; not persisted."""
+PARENT_RUN: Final = "__cogwork_parent_run"
+"""The ``configurable`` key of the run whose step called the workflow as a tool."""
 ORIGIN: Final = "__cogwork_origin"
 """The ``configurable`` key of the door through which a run began."""
-WORKER: Final = "__cogwork_worker"
 Steps = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """A segment of an execution that is taken up at a checkpoint; ``most_stuck`` attempts in a row may die there."""
+
+    execution: str
+    segment: int
+    worker: str
+    checkpoint: str
+    most_stuck: int
+
+
+class Stuck(CogworkError):
+    """Too many attempts in a row have died at one checkpoint."""
 
 
 class Recorder:
@@ -50,12 +67,13 @@ class Recorder:
 
         Raises:
             IllegalMove: it was cancelled before it began.
+            Stuck: too many have died where it stands.
         """
         taken = _Taken(thread, dict(about), input, configurable, self.origin, secrets.token_hex(8))
         execution, number = await self.records.writing(lambda connection: _taken_up(connection, taken, self.now()))
         if execution is None:
             return Silent()
-        watch = Watch(self, execution, taken.token, steps, number)
+        watch = Watch(self, execution, taken.token, steps, number, taken.taking)
         watch.tell("run.started" if number == 0 else "run.resumed", workflow=execution.workflow)
         return watch
 
@@ -76,8 +94,11 @@ class Silent:
 class Watch:
     """The witness of one call: what happens in it goes into the history, its end into the execution's row."""
 
-    def __init__(self, recorder: Recorder, execution: Execution, token: str, steps: Steps, number: int) -> None:
+    def __init__(
+        self, recorder: Recorder, execution: Execution, token: str, steps: Steps, number: int, taking: Taking | None
+    ) -> None:
         self._recorder, self._token, self._steps, self._number = recorder, token, steps, number
+        self._taking = taking
         self.execution = execution
         options = execution.options
         self._quiet = not (options.get("trace") or options.get("streaming"))
@@ -98,8 +119,11 @@ class Watch:
 
     async def left(self, values: Mapping[str, Json], questions: tuple[Json, ...]) -> None:
         """The run has come to an end or a rest: write down which, with all that happened up to it."""
+        await self.settled(settle(values, questions, self._steps))
+
+    async def settled(self, settled: Settled) -> None:
+        """``left``, for a caller that knows what the run has come to."""
         self._told_text()
-        settled = settle(values, questions, self._steps)
         kind, data = settled.event
         self.tell(kind, **data)
         await self._written(settled)
@@ -113,11 +137,13 @@ class Watch:
         recorder, name = self._recorder, self.execution.id
         entries = recorder.history.take(name)
         output = payloads.encoded(settled.output, "output") if settled.status == "completed" else None
+        now = recorder.now()
 
         def end(connection: Connection) -> None:
             write(connection, entries)
             digest = payloads.keep_bytes(connection, output) if output is not None else None
-            settled.write(connection, self.execution, self._token, recorder.now(), digest)
+            if settled.write(connection, self.execution, self._token, now, digest) and self._taking is not None:
+                _segment_ended(connection, self._taking, settled, now)
 
         await recorder.records.writing(end)
 
@@ -159,6 +185,11 @@ class _Taken:
     def run(self) -> str:
         return str(self.about["id"])
 
+    @property
+    def taking(self) -> Taking | None:
+        taking: Taking | None = self.configurable.get(TAKING)
+        return taking
+
 
 def _taken_up(connection: Connection, taken: _Taken, now: datetime) -> tuple[Execution | None, int]:
     """The execution, running and ours, with the number of its last event; None where its end is recorded already."""
@@ -175,7 +206,7 @@ def _taken_up(connection: Connection, taken: _Taken, now: datetime) -> tuple[Exe
         "run": taken.run,
         "digest": taken.about.get("digest") or execution.digest,
         "owner": taken.token,
-        "worker": taken.configurable.get(WORKER, ""),
+        "worker": taken.taking.worker if taken.taking is not None else "",
         "rev": EXECUTIONS.c.rev + 1,
         "updated_at": now,
         "started_at": sa.func.coalesce(EXECUTIONS.c.started_at, sa.literal(now, EXECUTIONS.c.started_at.type)),
@@ -183,15 +214,38 @@ def _taken_up(connection: Connection, taken: _Taken, now: datetime) -> tuple[Exe
         "wake_at": execution.deadline,
     }
     matching = (EXECUTIONS.c.id == execution.id, EXECUTIONS.c.status.notin_(ENDED))
-    if connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values)).rowcount == 0:
+    done = connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values).returning(EXECUTIONS))
+    if (row := done.mappings().first()) is None:
         raise IllegalMove(execution.id, found(connection, execution.id).status, "running")
-    return found(connection, execution.id), last_number(connection, execution.id)
+    if taken.taking is not None:
+        _segment_begun(connection, taken.taking, now)
+    return execution_of(row), last_number(connection, execution.id)
+
+
+def _segment_begun(connection: Connection, taking: Taking, now: datetime) -> None:
+    key = (SEGMENTS.c.execution_id == taking.execution, SEGMENTS.c.number == taking.segment)
+    row = connection.execute(sa.select(SEGMENTS).where(*key)).mappings().first()
+    if row is None:
+        return
+    again = row["attempts"] > 0 and row["checkpoint"] == taking.checkpoint
+    stuck = row["stuck"] + 1 if again else 0
+    if stuck >= taking.most_stuck:
+        raise Stuck(f"whoever worked on it died {stuck} times at the same place")
+    values = {"attempts": row["attempts"] + 1, "worker": taking.worker, "started_at": row["started_at"] or now}
+    values |= {"checkpoint": taking.checkpoint, "stuck": stuck}
+    connection.execute(sa.update(SEGMENTS).where(*key).values(**values))
+
+
+def _segment_ended(connection: Connection, taking: Taking, settled: Settled, now: datetime) -> None:
+    key = (SEGMENTS.c.execution_id == taking.execution, SEGMENTS.c.number == taking.segment)
+    outcome = f"{settled.status} ({settled.reason})" if settled.reason else settled.status
+    connection.execute(sa.update(SEGMENTS).where(*key).values(ended_at=now, outcome=outcome[:64]))
 
 
 def _known(connection: Connection, taken: _Taken) -> Execution | None:
     """The execution that this run belongs to: the one that is named, else that of the run, else one that waits to begin."""
-    if (name := taken.configurable.get(EXECUTION)) is not None:
-        return found(connection, str(name))
+    if taken.taking is not None:
+        return found(connection, taken.taking.execution)
     of_thread = sa.select(EXECUTIONS).where(EXECUTIONS.c.thread == taken.thread)
     for row in connection.execute(of_thread.order_by(EXECUTIONS.c.created_at.desc())).mappings():
         if row["run"] == taken.run or (row["run"] == "" and row["status"] == "pending"):
@@ -205,6 +259,9 @@ def _made(connection: Connection, taken: _Taken, now: datetime) -> Execution:
     known = connection.execute(sa.select(EXECUTIONS.c.id).where(EXECUTIONS.c.id == taken.thread)).first()
     name = taken.thread if known is None else f"{taken.thread}.{taken.run[:8]}"
     session, user = context.get("session"), context.get("user")
+    parent = taken.configurable.get(PARENT_RUN)
+    above = sa.select(EXECUTIONS.c.id, EXECUTIONS.c.tenant).where(EXECUTIONS.c.run == str(parent)).limit(1)
+    of = connection.execute(above).first() if parent else None
     connection.execute(
         sa.insert(EXECUTIONS).values(
             id=name,
@@ -217,7 +274,9 @@ def _made(connection: Connection, taken: _Taken, now: datetime) -> Execution:
             priority=10,
             session_id=_name_of(session),
             user_id=_name_of(user),
-            origin=str(taken.configurable.get(ORIGIN) or taken.origin),
+            parent_id=of.id if of is not None else None,
+            tenant=of.tenant if of is not None else "",
+            origin="workflow" if parent else str(taken.configurable.get(ORIGIN) or taken.origin),
             options={},
             metadata={},
             input=payloads.kept(connection, taken.input, "input"),

@@ -35,6 +35,9 @@ class Settled:
     ended_at: datetime | None = None
     wake_at: datetime | None = None
     steps: tuple[dict[str, Any], ...] = ()
+    resources: Mapping[str, Json] = field(default_factory=dict)
+    whole: bool = True
+    """Whether ``steps`` are those of the whole run, rather than of this call."""
 
     @property
     def event(self) -> tuple[EventKind, dict[str, Json]]:
@@ -65,6 +68,7 @@ class Settled:
             "owner": "",
             "wake_at": min(deadlines, default=None),
             **({"usage": dict(self.usage)} if self.usage else {}),
+            **({"resources": dict(self.resources)} if self.resources else {}),
         }
         if self.status in ENDED:
             values |= {"ended_at": self.ended_at or now, "wake_at": None, "output": output}
@@ -72,7 +76,7 @@ class Settled:
         if connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values)).rowcount == 0:
             return False
         if self.steps:
-            _write_steps(connection, execution, self.steps)
+            _write_steps(connection, execution, self.steps, whole=self.whole)
         return True
 
 
@@ -113,10 +117,11 @@ def _step_rows(nodes: Mapping[str, Json], steps: Steps) -> Iterable[dict[str, An
     for path, record in nodes.items():
         if isinstance(record, Mapping) and record.get("status") in OVER:
             node = bare(path)
-            yield _step_row(path, node, record, steps.get(node) or {})
+            yield step_row(path, node, record, steps.get(node) or {})
 
 
-def _step_row(path: str, node: str, record: Mapping[str, Json], facts: Mapping[str, str]) -> dict[str, Any]:
+def step_row(path: str, node: str, record: Mapping[str, Json], facts: Mapping[str, str]) -> dict[str, Any]:
+    """The row of a step that has settled."""
     began, ended = _instant(record.get("started_at")), _instant(record.get("ended_at"))
     usage, error = record.get("usage") or {}, record.get("error")
     cause = record.get("cause")
@@ -140,8 +145,10 @@ def _step_row(path: str, node: str, record: Mapping[str, Json], facts: Mapping[s
     }
 
 
-def _write_steps(connection: Connection, execution: Execution, steps: tuple[dict[str, Any], ...]) -> None:
-    """Replace what is recorded of the execution's steps."""
+def _write_steps(
+    connection: Connection, execution: Execution, steps: tuple[dict[str, Any], ...], *, whole: bool
+) -> None:
+    """Replace what is recorded of the execution's steps, or of some of them."""
     of = {
         "execution_id": execution.id,
         "run": execution.run,
@@ -149,6 +156,7 @@ def _write_steps(connection: Connection, execution: Execution, steps: tuple[dict
         "workflow_id": execution.workflow_id,
         "version": execution.version,
     }
-    connection.execute(sa.delete(STEPS).where(STEPS.c.execution_id == execution.id))
     rows = {step["path"]: {**of, **step} for step in steps}
+    old = [STEPS.c.execution_id == execution.id, *([] if whole else [STEPS.c.path.in_(rows)])]
+    connection.execute(sa.delete(STEPS).where(*old))
     connection.execute(sa.insert(STEPS), list(rows.values()))

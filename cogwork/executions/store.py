@@ -82,11 +82,12 @@ class Executions:
             if (known := _of_key(connection, request)) is not None:
                 return known, False
             digest = payloads.keep_bytes(connection, data)
-            connection.execute(sa.insert(EXECUTIONS).values(**row, input=digest))
+            inserted = sa.insert(EXECUTIONS).values(**row, input=digest).returning(EXECUTIONS)
+            made = connection.execute(inserted).mappings().one()
             _tag(connection, row["id"], request.options.tags, row["created_at"])
             command = {"kind": "start", "context": dict(request.context)}
             queue_segment(connection, row["id"], 1, command, row["created_at"])
-            return found(connection, row["id"]), True
+            return execution_of(made, tuple(sorted(request.options.tags))), True
 
         try:
             return await self.records.writing(made)
@@ -147,7 +148,14 @@ class Executions:
     # -- moving ----------------------------------------------------------------------------------------------
 
     async def move(
-        self, name: str, wanted: Status, *, among: Collection[str] | None = None, verb: str = "", **changes: Any
+        self,
+        name: str,
+        wanted: Status,
+        *,
+        among: Collection[str] | None = None,
+        verb: str = "",
+        owner: str | None = None,
+        **changes: Any,
     ) -> Execution:
         """Move the execution to another status, where the table of moves (and ``among``) allows it; of several callers that
         want it to leave the same status one succeeds.
@@ -157,7 +165,9 @@ class Executions:
             EngineError: ``execution_not_found``.
         """
         return await self.records.writing(
-            lambda connection: moved(connection, name, wanted, self.now(), among=among, verb=verb, **changes)
+            lambda connection: moved(
+                connection, name, wanted, self.now(), among=among, verb=verb, owner=owner, **changes
+            )
         )
 
     async def next_segment(self, name: str, command: Mapping[str, Json], *, verb: str = "resumed") -> Execution:
@@ -169,7 +179,8 @@ class Executions:
 
         def queued(connection: Connection) -> Execution:
             now = self.now()
-            execution = moved(connection, name, "pending", now, among=("paused",), verb=verb, questions=None)
+            cleared = {"questions": None, "wake_at": None}
+            execution = moved(connection, name, "pending", now, among=("paused",), verb=verb, **cleared)
             number = execution.segment + 1
             connection.execute(sa.update(EXECUTIONS).where(EXECUTIONS.c.id == name).values(segment=number))
             queue_segment(connection, name, number, command, now)

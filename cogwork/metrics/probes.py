@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from cogwork.metrics.health import Part, Probe, Status, aside
-from cogwork.records.database import Row, database_error
+from cogwork.records.grouped import database_error
 from cogwork.records.schema import HEAD, revision
 from cogwork.records.tables.executions import EXECUTIONS
 from cogwork.records.tables.workers import WORKERS
@@ -138,7 +138,9 @@ def _waiting(now: datetime) -> sa.Select[Any]:
     )
 
 
-def judged_workers(rows: Sequence[Row], busy: Mapping[str, int], waiting: int, heard_since: datetime) -> Part:
+def judged_workers(
+    rows: Sequence[Mapping[str, Any]], busy: Mapping[str, int], waiting: int, heard_since: datetime
+) -> Part:
     """What the rows of workers mean; ``busy`` is how many executions each runs."""
     alive = [row for row in rows if row["beat_at"] >= heard_since]
     taking = [row for row in alive if row["status"] == "running"]

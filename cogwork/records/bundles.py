@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cogwork.records import payloads
 from cogwork.records.database import Records
-from cogwork.records.tables.executions import BUNDLES
+from cogwork.records.tables.executions import BUNDLES, EXECUTIONS
 from cogwork.store.errors import StoreError
 from cogwork.store.specs import SpecStore
 from graphs.graph import WorkflowGraph
@@ -18,21 +19,19 @@ from graphs.language.dump import to_dict
 from graphs.language.load import Workflow, load
 from state.values import Json
 
+RENEWED_AFTER: Final = timedelta(hours=1)
+
 
 class Bundles:
     """Workflows with all that they use, under the digest of their canonical form; ``older`` holds those of earlier days."""
 
     def __init__(self, records: Records, older: SpecStore | None = None) -> None:
         self._records, self._older = records, older
-        self._known: set[str] = set()
 
     def keep(self, graph: WorkflowGraph) -> str:
         """Store what the graph was built from; the digest that finds it again."""
         digest = graph.digest
-        if digest not in self._known:
-            documents = documents_of(graph)
-            self._records.write(lambda connection: kept(connection, digest, documents))
-            self._known.add(digest)
+        self._records.write(lambda connection: kept(connection, digest, lambda: documents_of(graph)))
         return digest
 
     def documents(self, digest: str) -> list[Json]:
@@ -79,16 +78,27 @@ def opened(found: list[Json], digest: str) -> tuple[Workflow, Callable[[str, Wor
     return workflows[0], lambda name, user: next(rest, None)
 
 
-def kept(connection: Connection, digest: str, found: list[Json]) -> None:
-    """Store documents under their digest, once."""
-    if connection.execute(sa.select(BUNDLES.c.digest).where(BUNDLES.c.digest == digest)).first() is not None:
+def kept(connection: Connection, digest: str, found: Callable[[], list[Json]]) -> None:
+    """Store documents under their digest, once; what is stored again is taken for used, and not cleaned away."""
+    now = datetime.now(UTC)
+    known = connection.execute(sa.select(BUNDLES.c.kept_at).where(BUNDLES.c.digest == digest)).scalar()
+    if known is not None:
+        if known < now - RENEWED_AFTER:
+            connection.execute(sa.update(BUNDLES).where(BUNDLES.c.digest == digest).values(kept_at=now))
         return
     from sqlalchemy.dialects import postgresql, sqlite
 
-    spec = payloads.kept(connection, found, "workflow")
+    spec = payloads.kept(connection, found(), "workflow")
     made = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(BUNDLES)
-    row = {"digest": digest, "spec": spec, "kept_at": datetime.now(UTC)}
+    row = {"digest": digest, "spec": spec, "kept_at": now}
     connection.execute(made.values(**row).on_conflict_do_nothing(index_elements=["digest"]))
+
+
+def take_away(connection: Connection, before: datetime, limit: int = 500) -> int:
+    """Remove bundles that were last kept before then and with which no execution began; how many."""
+    used = sa.exists().where(EXECUTIONS.c.digest == BUNDLES.c.digest)
+    old = sa.select(BUNDLES.c.digest).where(BUNDLES.c.kept_at < before, sa.not_(used)).limit(limit)
+    return connection.execute(sa.delete(BUNDLES).where(BUNDLES.c.digest.in_(old))).rowcount
 
 
 def documents(connection: Connection, digest: str) -> list[Json] | None:

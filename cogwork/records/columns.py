@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from cogwork.errors import EngineError
 from state.values import Json
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,12 +34,41 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """To the database."""
-        return None if value is None else micros(value)
+        """To the database.
+
+        Raises:
+            EngineError: ``invalid_input``; it has no time zone, so nobody knows which instant it is.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise EngineError("invalid_input", f"{value.isoformat()} has no time zone: say which, such as +00:00")
+        return micros(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         """From the database."""
         return None if value is None else instant(int(value))
+
+
+def written_json(value: Json, what: str = "value", *, sorted_keys: bool = False) -> str:
+    """The value as JSON that UTF-8 can hold: characters as they are, unless some are lone surrogates, which are escaped.
+
+    Raises:
+        EngineError: ``invalid_input``; it is no plain JSON: another type, NaN, an infinity, or nested too deeply.
+    """
+
+    def dumped(ascii_only: bool) -> str:
+        return json.dumps(value, ensure_ascii=ascii_only, sort_keys=sorted_keys, separators=(",", ":"), allow_nan=False)
+
+    try:
+        text = dumped(False)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return dumped(True)
+    except (TypeError, ValueError, RecursionError) as err:
+        raise EngineError("invalid_input", f"The {what} is no plain JSON: {err}") from err
+    return text
 
 
 class Plain(TypeDecorator[Json]):
@@ -48,8 +78,12 @@ class Plain(TypeDecorator[Json]):
     cache_ok = True
 
     def process_bind_param(self, value: Json, dialect: Dialect) -> str | None:
-        """To the database; PostgreSQL's text holds no NUL, and JSON escapes it."""
-        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        """To the database; PostgreSQL's text holds no NUL, and JSON escapes it.
+
+        Raises:
+            EngineError: ``invalid_input``; it is no plain JSON.
+        """
+        return None if value is None else written_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Json:
         """From the database."""

@@ -7,18 +7,18 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from cogwork.errors import EngineError
+from cogwork.records.grouped import Grouped, database_error
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "postgresql"]
@@ -46,6 +46,7 @@ class Records:
         self._closing = threading.Event()
         writers = 1 if self.dialect == "sqlite" else READERS
         self._writers = ThreadPoolExecutor(max_workers=writers, thread_name_prefix="cogwork-records-write")
+        self._grouped = Grouped(self) if self.dialect == "sqlite" else None
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="cogwork-records-read")
 
     @property
@@ -86,7 +87,9 @@ class Records:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read, call)
 
     async def writing(self, call: Callable[[Connection], T]) -> T:
-        """``write``, off the event loop."""
+        """``write``, off the event loop; on SQLite those that wait beside each other share a transaction and its fsync."""
+        if self._grouped is not None:
+            return await asyncio.wrap_future(self._grouped.put(call, self._writers))
         return await asyncio.get_running_loop().run_in_executor(self._writers, self.write, call)
 
     def _surviving(self, attempt: Callable[[], T]) -> T:
@@ -95,6 +98,8 @@ class Records:
             try:
                 return attempt()
             except SQLAlchemyError as err:
+                if isinstance(err, StatementError) and isinstance(err.orig, EngineError):
+                    raise err.orig from None
                 if not _away(err) or time.monotonic() > end or self._closing.is_set():
                     raise database_error(self.where, err) from err
             self._closing.wait(PAUSE_SECONDS)
@@ -127,6 +132,7 @@ def opened(
     Raises:
         EngineError: ``database_error``; it cannot be reached, is full or foreign, or was made by a newer cogwork.
     """
+    from cogwork.records.fitting import hold_to_columns
     from cogwork.records.schema import bring_up
 
     if url is not None:
@@ -134,6 +140,7 @@ def opened(
         engine, where = _postgres(secret, connections)
     else:
         engine, where = _sqlite(Path(path), synchronous), str(path)
+    hold_to_columns(engine)
     try:
         created = bring_up(engine, where)
     except BaseException:
@@ -215,20 +222,3 @@ def _away(error: SQLAlchemyError) -> bool:
     from cogwork.store.postgres_database import COLLIDED, away
 
     return isinstance(error.orig, psycopg.Error) and (isinstance(error.orig, COLLIDED) or away(error.orig))
-
-
-def database_error(where: str, error: BaseException, **details: Any) -> EngineError:
-    """The error of the database as one of ours: which database, what it said, and no statement or value."""
-    said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    plain = " ".join(str(said).split()).rstrip(".") or type(said).__name__
-    return EngineError("database_error", f"The records in {where} cannot be used: {plain}", database=where, **details)
-
-
-@contextmanager
-def transaction(records: Records) -> Iterator[Connection]:
-    """A write for callers of several statements that are not repeated."""
-    with records.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
-        yield connection
-
-
-Row = Mapping[str, Any]

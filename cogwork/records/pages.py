@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -43,6 +44,19 @@ class Page(Generic[T]):
         return len(self.items)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a list has been read: the last row's instant in microseconds, and its key."""
+
+    at: int
+    key: str
+
+    @classmethod
+    def of(cls, at: datetime, key: str) -> Place:
+        """The place behind the row of that instant and key."""
+        return cls(micros(at), key)
+
+
 def paged(
     connection: Connection,
     query: sa.Select[Any],
@@ -61,25 +75,37 @@ def paged(
         EngineError: ``invalid_input`` for a limit that is none, ``invalid_cursor`` for a cursor that was not made here, was
             altered, or belongs to another list.
     """
-    if isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
         raise EngineError(
             "invalid_input", f"limit is {limit!r}: it must be a number from 1 to {MAX_LIMIT}", limit=limit
         )
-    secret = signing_key(connection)
-    of = _fingerprint(filters)
     if cursor is not None:
-        after_at, after_key = _opened(secret, cursor, of)
+        after = opened_place(connection, cursor, filters)
         # A row of the list is beyond the cursor where its pair is smaller; both databases compare pairs by index.
         query = query.where(
-            sa.tuple_(at, key) < sa.tuple_(sa.literal(instant(after_at), at.type), sa.literal(after_key))
+            sa.tuple_(at, key) < sa.tuple_(sa.literal(instant(after.at), at.type), sa.literal(after.key))
         )
     rows: Sequence[Any] = connection.execute(query.order_by(at.desc(), key.desc()).limit(limit + 1)).mappings().all()
     shown = rows[:limit]
     following = None
     if len(rows) > limit:
         last = shown[-1]
-        following = _sealed(secret, micros(last[at.name]), str(last[key.name]), of)
+        following = sealed_place(connection, Place.of(last[at.name], str(last[key.name])), filters)
     return Page(tuple(shown), following)
+
+
+def sealed_place(connection: Connection, place: Place, filters: Mapping[str, Any]) -> str:
+    """The cursor of a place in the list with these filters."""
+    return _sealed(signing_key(connection), place.at, place.key, _fingerprint(filters))
+
+
+def opened_place(connection: Connection, cursor: str, filters: Mapping[str, Any]) -> Place:
+    """The place that a cursor means.
+
+    Raises:
+        EngineError: ``invalid_cursor``; it was not made here, was altered, or belongs to another list.
+    """
+    return Place(*_opened(signing_key(connection), cursor, _fingerprint(filters)))
 
 
 def signing_key(connection: Connection) -> bytes:

@@ -5,38 +5,46 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cogwork.errors import EngineError
+from cogwork.records.columns import written_json
 from cogwork.records.tables.payloads import PAYLOADS
 from state.values import Json
 
 COMPRESSED_ABOVE: Final = 1024
 """Bytes; smaller values are kept as they are."""
 MAX_BYTES: Final = 64 * 1024 * 1024
+RENEWED_AFTER: Final = timedelta(hours=1)
+"""A value that is used again counts as stored anew when its last storing is as long ago; clean-up spares what is much younger,
+and so never takes away what somebody is about to name."""
+_AT_ONCE: Final = 500
 
 
-def kept(connection: Connection, value: Json, what: str = "value", limit: int = MAX_BYTES) -> str:
-    """Store a value; the digest that finds it again.
+def kept(
+    connection: Connection, value: Json, what: str = "value", limit: int = MAX_BYTES, now: datetime | None = None
+) -> str:
+    """Store a value; the digest that finds it again. Name it in the same transaction.
 
     Raises:
-        EngineError: ``invalid_input``; it is larger than ``limit`` bytes.
+        EngineError: ``invalid_input``; it is larger than ``limit`` bytes, or no plain JSON.
     """
-    return keep_bytes(connection, encoded(value, what, limit))
+    return keep_bytes(connection, encoded(value, what, limit), now)
 
 
 def encoded(value: Json, what: str = "value", limit: int = MAX_BYTES) -> bytes:
     """The value's canonical JSON.
 
     Raises:
-        EngineError: ``invalid_input``; it is larger than ``limit`` bytes.
+        EngineError: ``invalid_input``; it is larger than ``limit`` bytes, or no plain JSON.
     """
-    data = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    data = written_json(value, what, sorted_keys=True).encode()
+    limit = min(limit, MAX_BYTES)
     if len(data) > limit:
         raise EngineError(
             "invalid_input",
@@ -47,11 +55,12 @@ def encoded(value: Json, what: str = "value", limit: int = MAX_BYTES) -> bytes:
     return data
 
 
-def keep_bytes(connection: Connection, data: bytes) -> str:
+def keep_bytes(connection: Connection, data: bytes, now: datetime | None = None) -> str:
     """Store the bytes of a value's JSON; the digest."""
-    digest = hashlib.sha256(data).hexdigest()
-    known = connection.execute(sa.select(PAYLOADS.c.digest).where(PAYLOADS.c.digest == digest)).first()
-    if known is None:
+    digest, at = hashlib.sha256(data).hexdigest(), now or datetime.now(UTC)
+    query = sa.select(PAYLOADS.c.stored_at).where(PAYLOADS.c.digest == digest)
+    stored_at = connection.execute(query).scalar()
+    if stored_at is None or at - stored_at > RENEWED_AFTER:
         small = zlib.compress(data, 3) if len(data) > COMPRESSED_ABOVE else data
         encoding = "zlib" if len(small) < len(data) else "json"
         row = {
@@ -59,17 +68,38 @@ def keep_bytes(connection: Connection, data: bytes) -> str:
             "encoding": encoding,
             "size": len(data),
             "data": small if encoding == "zlib" else data,
-            "stored_at": datetime.now(UTC),
+            "stored_at": at,
         }
-        _insert_once(connection, row)
+        _insert_or_renew(connection, row)
     return digest
 
 
-def _insert_once(connection: Connection, row: dict[str, object]) -> None:
+def hold(connection: Connection, digests: Iterable[str | None], now: datetime | None = None) -> None:
+    """Say that these values are about to be named by another row, in this transaction: clean-up spares them.
+
+    Raises:
+        EngineError: ``database_error``; one of them is gone.
+    """
+    wanted, at = sorted({digest for digest in digests if digest is not None}), now or datetime.now(UTC)
+    for some in _in_parts(wanted):
+        rows = connection.execute(
+            sa.select(PAYLOADS.c.digest, PAYLOADS.c.stored_at).where(PAYLOADS.c.digest.in_(some))
+        ).all()
+        old = [row.digest for row in rows if at - row.stored_at > RENEWED_AFTER]
+        renewed = sa.update(PAYLOADS).where(PAYLOADS.c.digest.in_(old)).values(stored_at=at)
+        changed = connection.execute(renewed).rowcount if old else 0
+        if missing := set(some) - {row.digest for row in rows}:
+            raise _gone(min(missing))
+        if changed < len(old):
+            raise _gone(old[0])
+
+
+def _insert_or_renew(connection: Connection, row: dict[str, Any]) -> None:
     from sqlalchemy.dialects import postgresql, sqlite
 
-    made = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(PAYLOADS)
-    connection.execute(made.values(**row).on_conflict_do_nothing(index_elements=["digest"]))
+    made = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(PAYLOADS).values(**row)
+    later = {"stored_at": made.excluded.stored_at}
+    connection.execute(made.on_conflict_do_update(index_elements=["digest"], set_=later))
 
 
 def found(connection: Connection, digest: str | None) -> Json:
@@ -87,16 +117,23 @@ def found_all(connection: Connection, digests: Iterable[str | None]) -> dict[str
     Raises:
         EngineError: ``database_error``; one of them is gone, or was altered.
     """
-    wanted = {digest for digest in digests if digest is not None}
-    if not wanted:
-        return {}
-    rows = connection.execute(sa.select(PAYLOADS).where(PAYLOADS.c.digest.in_(wanted))).mappings().all()
-    values: dict[str | None, Json] = {
-        row["digest"]: _decoded(row["digest"], row["encoding"], row["data"]) for row in rows
-    }
-    if missing := wanted - values.keys():
-        raise EngineError("database_error", f"The stored value {min(missing)[:12]} is gone", digest=min(missing))
+    wanted = sorted({digest for digest in digests if digest is not None})
+    values: dict[str | None, Json] = {}
+    for some in _in_parts(wanted):
+        query = sa.select(PAYLOADS).where(PAYLOADS.c.digest.in_(some))
+        for row in connection.execute(query).mappings():
+            values[row["digest"]] = _decoded(row["digest"], row["encoding"], row["data"])
+    if missing := set(wanted) - values.keys():
+        raise _gone(min(missing))
     return values
+
+
+def _in_parts(digests: Sequence[str]) -> list[Sequence[str]]:
+    return [digests[at : at + _AT_ONCE] for at in range(0, len(digests), _AT_ONCE)]
+
+
+def _gone(digest: str) -> EngineError:
+    return EngineError("database_error", f"The stored value {digest[:12]} is gone", digest=digest)
 
 
 def _decoded(digest: str, encoding: str, data: bytes) -> Json:
@@ -116,4 +153,6 @@ def _unpacked(data: bytes) -> bytes:
     plain = inflating.decompress(data, MAX_BYTES + 1)
     if len(plain) > MAX_BYTES or inflating.unconsumed_tail:
         raise ValueError("it unpacks to more than a value may have")
+    if not inflating.eof:
+        raise ValueError("it breaks off")
     return plain

@@ -21,12 +21,14 @@ from state.values import Json
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
 
-    from cogwork.store.specs import SpecStore
+    from cogwork.records.bundles import Bundles
 
 ATTEMPT: Final = "cogwork_attempt"
 """The metadata of the run's checkpoints that tells which attempt of the call last worked on it."""
 PARENT: Final = "cogwork_parent"
 """The metadata that tells which run, and which step of it, made the call."""
+PARENT_RUN: Final = "__cogwork_parent_run"
+"""The ``configurable`` key of the run that made the call, for whoever keeps a record of runs; not persisted."""
 _USED: Final = ("input_tokens", "output_tokens", "total_tokens", "cost_usd")
 
 
@@ -47,7 +49,7 @@ class ChildRun:
     tool: str
     built: Built
     depth: int
-    specs: Callable[[], SpecStore]
+    specs: Callable[[], Bundles]
     context: CallContext
     done: int = field(default=0, init=False)
 
@@ -71,7 +73,8 @@ class ChildRun:
     def config(self) -> RunnableConfig:
         """What its graph is called with."""
         told = {ATTEMPT: self.context.attempt, PARENT: f"{self.context.run}:{self.context.step}"}
-        return {"configurable": {"thread_id": self.thread, DEPTH: self.depth}, "metadata": told}
+        own = {DEPTH: self.depth, PARENT_RUN: self.context.run}
+        return {"configurable": {"thread_id": self.thread, **own}, "metadata": told}
 
     async def result(self, args: dict[str, Json]) -> Json:
         """The output of the run, begun with ``args`` where it has not begun yet.
@@ -80,6 +83,7 @@ class ChildRun:
             Fault, Asked: see ``WorkflowTool.call``.
         """
         graph = self.built(self._saver())
+        graph.observer = self.within.observer
         standing = await graph.aget_state(self.config)
         about = standing.values.get("run") or {} if "__start__" not in standing.next else {}
         last_attempt = (standing.metadata or {}).get(ATTEMPT, self.context.attempt)  # a person's, where there is none

@@ -23,7 +23,7 @@ from state.services import CallContext, Effect, Services, Tools, Within
 from state.values import Json, Schema
 
 if TYPE_CHECKING:
-    from cogwork.store.specs import SpecStore
+    from cogwork.records.bundles import Bundles
     from graphs.graph import WorkflowGraph
 
 PREFIX: Final = "workflow."
@@ -49,7 +49,7 @@ class Workflows(Protocol):
     def resolve(self, name: str, user: Workflow) -> Workflow | None:
         """What ``use: name`` means in a workflow."""
 
-    def specs(self) -> SpecStore:
+    def specs(self) -> Bundles:
         """The specs that runs began with."""
 
     @property

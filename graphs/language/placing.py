@@ -14,6 +14,7 @@ from graphs.language.dialects.canonical import alias_of, union_members
 from graphs.language.dialects.draft import Draft, under
 from graphs.language.source import brief
 from graphs.language.spec import BLOCKS, RESERVED, WorkflowSpec
+from graphs.language.triggers import Starting
 from graphs.language.wording import Found, report, report_unfit
 from nodes.base import Step
 from state.values import Json
@@ -79,8 +80,8 @@ def _placed(details: ErrorDetails, document: Json) -> Found:
     for element in details["loc"]:
         members = union_members(annotation)
         if len(members) > 1:
-            steps = any(isinstance(m, type) and issubclass(m, Step) for m in members)
-            union = union if steps or union is not None else pointer
+            tagged = any(isinstance(m, type) and issubclass(m, Step | Starting) for m in members)
+            union = union if tagged or union is not None else pointer
             annotation = _alternative(members, str(element))
             model = annotation if _is_model(annotation) else model
             continue

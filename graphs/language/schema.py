@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from graphs.language.dialects.canonical import PROPERTY_TYPES, SCHEMA_FIELDS
 from graphs.language.spec import BLOCKS, NODE_TYPES, RESERVED, WorkflowSpec
+from graphs.language.triggers import TRIGGERS
 from nodes.base import Step
 from state.services import Tool, Tools
 from state.values import Json, Schema
@@ -39,6 +40,7 @@ def language_schema(tools: Tools | None = None) -> Schema:
     _admit_shorthands(schema, definitions)
     definitions.update(_single_node_loops(definitions))
     definitions["Step"] = _step()
+    definitions["Trigger"] = _trigger(definitions)
     if tools is not None:
         _add_tools(definitions, tools)
     return {
@@ -57,7 +59,8 @@ def _relaxed(schema: Json, *, alone: bool = True) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     if "oneOf" in schema:
-        return {"$ref": "#/$defs/Step"}
+        triggers = {"$ref": "#/$defs/ScheduleTrigger"} in schema["oneOf"]
+        return {"$ref": "#/$defs/Trigger" if triggers else "#/$defs/Step"}
     found = {key: inner for key, inner in schema.items() if key != "title" or not isinstance(inner, str)}
     if alone and found.get("type") == "string" and not {"enum", "const", "pattern"} & set(found):
         found["type"] = _SCALAR
@@ -113,6 +116,26 @@ def _step() -> Schema:
             ],
             _by_type(""),
         ),
+    }
+
+
+def _trigger(definitions: Mapping[str, Schema]) -> Schema:
+    """Any trigger, chosen by its type."""
+    named = {kind: chosen.__name__ for kind, chosen in TRIGGERS.items()}
+    for name in named.values():
+        definitions[name]["required"] = ["type", *definitions[name].get("required", ())]
+    return {
+        "description": "What starts the workflow.",
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": list(named)}},
+        "allOf": [
+            {
+                "if": {"properties": {"type": {"const": kind}}, "required": ["type"]},
+                "then": {"$ref": f"#/$defs/{name}"},
+            }
+            for kind, name in named.items()
+        ],
     }
 
 

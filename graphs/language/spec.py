@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from graphs.language.testcase import Expected, TestCase
+from graphs.language.triggers import AnyTrigger
 from nodes.base import Duration, Fallback, Node, Part, Retry, Slot, Step
 from nodes.condition import ConditionNode
 from nodes.human import HumanNode
@@ -174,6 +175,9 @@ class WorkflowSpec(Part):
     parallel_groups: list[list[str]] = Field(default_factory=list, description="Checked against the edges, adds none.")
     on_failure: Block | None = None
     finally_: Block | None = Field(None, alias="finally")
+    triggers: dict[str, AnyTrigger] = Field(
+        default_factory=dict, description="What starts the workflow while this version is the published one."
+    )
     tests: dict[str, TestCase] = Field(default_factory=dict, description="Tests of the workflow, for `cogwork test`.")
 
     def slots(self) -> Iterator[Slot]:

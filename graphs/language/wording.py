@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from graphs.language.dialects.canonical import alias_of, aliases, union_members
 from graphs.language.dialects.draft import Draft
 from graphs.language.source import brief
 from graphs.language.spec import NODE_TYPES, ForEach, Repeat, Use
+from graphs.language.triggers import TRIGGER_TYPES
 from nodes.base import Step
 from nodes.condition import ConditionNode
 from nodes.human import HumanNode
@@ -151,6 +153,9 @@ def _report_kind(found: Found, draft: Draft) -> None:
         draft.report("wrong_type", f"{label} must be a mapping, not {kind_of(found.value)}", found.pointer)
         return
     kind = found.value.get("type")
+    if re.fullmatch("/triggers/[^/]*", found.pointer):
+        _report_trigger_type(found, draft, kind)
+        return
     listed = f"{', '.join(NODE_TYPES)}; or the key for_each, repeat or use"
     if kind is None:
         own = {key for key in found.value if key not in Step.model_fields}
@@ -162,6 +167,21 @@ def _report_kind(found: Found, draft: Draft) -> None:
     hint = f"Did you mean {close[0]!r}?" if close else f"One of {listed}."
     what = f"{_shown(kind)} is not a type of step"
     draft.report("unknown_step_type", f"{label}: {what}", f"{found.pointer}/type", hint)
+
+
+def _report_trigger_type(found: Found, draft: Draft, kind: Json) -> None:
+    listed = f"One of {', '.join(TRIGGER_TYPES)}."
+    label = _label(found.pointer)
+    if kind is None:
+        guess = (
+            "`type: schedule`? " if isinstance(found.value, Mapping) and {"cron", "every"} & set(found.value) else ""
+        )
+        draft.report("missing_key", f"{label} lacks `type`", found.pointer, guess + listed)
+        return
+    close = get_close_matches(str(kind)[:64].lower(), TRIGGER_TYPES, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else listed
+    what = f"{_shown(kind)} is not a type of trigger"
+    draft.report("unknown_trigger_type", f"{label}: {what}", f"{found.pointer}/type", hint)
 
 
 def report_unfit(found: list[Found], draft: Draft) -> None:

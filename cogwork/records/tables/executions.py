@@ -16,7 +16,7 @@ EXECUTIONS: Final = Table(
     Column("workflow", String(255), nullable=False),
     Column("workflow_id", String(64)),
     Column("version", Integer),
-    Column("digest", String(64), nullable=False, server_default=""),
+    Column("digest", String(64), nullable=False, server_default="", index=True),
     Column("status", String(16), nullable=False),
     Column("reason", String(64), nullable=False, server_default=""),
     Column("rev", Integer, nullable=False, server_default="0"),
@@ -70,6 +70,15 @@ EXECUTIONS: Final = Table(
         "wake_at",
         sqlite_where=text("wake_at IS NOT NULL"),
         postgresql_where=text("wake_at IS NOT NULL"),
+    ),
+    *(
+        Index(
+            f"ix_cogwork_executions_{payload}",
+            payload,
+            sqlite_where=text(f"{payload} IS NOT NULL"),
+            postgresql_where=text(f"{payload} IS NOT NULL"),
+        )
+        for payload in ("input", "output")
     ),
     Index(
         "ix_cogwork_executions_ended",

@@ -79,6 +79,8 @@ USES: Final = Table(
     Column("version", Integer, primary_key=True),
     Column("kind", String(16), primary_key=True),
     Column("name", String(255), primary_key=True),
+    Column("depth", Integer, nullable=False, server_default="1"),
     Index("ix_cogwork_uses_name", "kind", "name"),
 )
-"""``kind`` is ``workflow``, ``tool``, ``agent``, ``model``, ``prompt`` or ``mode``."""
+"""``kind`` is ``workflow``, ``tool``, ``agent``, ``model``, ``prompt`` or ``mode``; ``workflow_id`` is a used workflow of the
+library, whatever its name is by now. ``depth`` is 1 for what the workflow names itself, more for what those name that it uses."""

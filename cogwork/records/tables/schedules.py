@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, text
 
 from cogwork.records.columns import Instant, Plain
 from cogwork.records.tables.base import METADATA, PREFIX
@@ -39,10 +39,11 @@ TRIGGERS: Final = Table(
     Column("options", Plain, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("position", Plain),
+    Column("next_at", Instant, index=True),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )
-"""``position`` is how far a source of events has been read."""
+"""``position`` is how far a source of events has been read, ``next_at`` when it is looked at again."""
 FIRINGS: Final = Table(
     f"{PREFIX}firings",
     METADATA,
@@ -53,7 +54,20 @@ FIRINGS: Final = Table(
     Column("outcome", String(32), nullable=False),
     Column("detail", Text, nullable=False, server_default=""),
     Column("execution_id", String(255)),
-    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("ordered", Boolean, nullable=False, server_default=text("false")),
+    Column("request", Plain),
+    Column("wake_at", Instant),
     Index("ix_cogwork_firings_source", "source_id", "due_at", "id"),
+    Index("ix_cogwork_firings_due", "due_at"),
+    Index(
+        "ix_cogwork_firings_wake",
+        "wake_at",
+        sqlite_where=text("wake_at IS NOT NULL"),
+        postgresql_where=text("wake_at IS NOT NULL"),
+    ),
 )
-"""The id follows from the source and the instant or event, so that a firing is dealt with once."""
+"""The id follows from the source and the instant or event, so that a firing is dealt with once.
+
+``request`` is what is to be started and ``wake_at`` when that is tried (again); both are null once the firing is settled.
+``ordered`` firings wait for the earlier ones of their source."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint
 
 from cogwork.records.columns import Instant, Plain
 from cogwork.records.tables.base import METADATA, PREFIX
@@ -18,14 +18,16 @@ SESSIONS: Final = Table(
     Column("mode", String(32)),
     Column("preferences", Plain, nullable=False),
     Column("state", Plain, nullable=False),
+    Column("state_revision", BigInteger, nullable=False, server_default="0"),
     Column("metadata", Plain, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
-    Column("ended_at", Instant),
+    Column("active_at", Instant, nullable=False),
+    Column("ended_at", Instant, index=True),
     Index("ix_cogwork_sessions_page", "created_at", "id"),
     Index("ix_cogwork_sessions_user", "user_id", "created_at", "id"),
 )
-"""``status`` is ``active``, ``ended`` or ``expired``."""
+"""``status`` is ``active``, ``ended`` or ``expired``; what is ``active`` and past ``expires_at`` counts as expired."""
 CONVERSATIONS: Final = Table(
     f"{PREFIX}conversations",
     METADATA,
@@ -37,6 +39,7 @@ CONVERSATIONS: Final = Table(
     Column("context", Plain, nullable=False),
     Column("summary", Text, nullable=False, server_default=""),
     Column("summarised_to", BigInteger, nullable=False, server_default="0"),
+    Column("summarised_by", String(64), nullable=False, server_default=""),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("ended_at", Instant),
@@ -48,8 +51,13 @@ TOPICS: Final = Table(
     Column("id", String(64), primary_key=True),
     Column("conversation_id", String(64), nullable=False, index=True),
     Column("topic", String(255), nullable=False),
+    Column("summary", Text, nullable=False, server_default=""),
+    Column("summarised_to", BigInteger, nullable=False, server_default="0"),
+    Column("summarised_by", String(64), nullable=False, server_default=""),
     Column("created_at", Instant, nullable=False),
+    UniqueConstraint("conversation_id", "topic"),
 )
+"""A conversation's other threads: each has its own summary, as the conversation has for what is said outside of all topics."""
 MESSAGES: Final = Table(
     f"{PREFIX}messages",
     METADATA,
@@ -62,5 +70,5 @@ MESSAGES: Final = Table(
     Column("at", Instant, nullable=False),
     Column("execution_id", String(255)),
     Column("metadata", Plain, nullable=False),
-    Index("ix_cogwork_messages_topic", "topic_id", "number"),
+    Index("ix_cogwork_messages_topic", "conversation_id", "topic_id", "number"),
 )

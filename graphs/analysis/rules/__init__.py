@@ -23,6 +23,7 @@ from graphs.analysis.rules.schemas import schemas
 from graphs.analysis.rules.secrets import secrets
 from graphs.analysis.rules.spec_tests import spec_tests
 from graphs.analysis.rules.talking import talking
+from graphs.analysis.rules.triggers import triggers
 from graphs.analysis.rules.undoing import undoing
 from graphs.analysis.rules.usage import usage
 from state.problems import Problem
@@ -40,6 +41,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
     usage,
     literal,
     spec_tests,
+    triggers,
     fallbacks.shape,
     budgets,
     lists,

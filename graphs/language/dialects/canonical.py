@@ -22,6 +22,7 @@ from graphs.language.spec import (
     full_schema,
     step_class,
 )
+from graphs.language.triggers import Starting, trigger_class
 from nodes.base import Step
 from state.values import Json
 
@@ -151,7 +152,11 @@ def _texts(annotation: Any, value: Json, pointer: str, draft: Draft) -> Json:
 
 def _texts_of_mapping(members: list[Any], value: Mapping[str, Json], pointer: str, draft: Draft) -> dict[str, Json]:
     models = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
-    model = step_class(value) if any(issubclass(m, Step) for m in models) else next(iter(models), None)
+    model: type[BaseModel] | None = next(iter(models), None)
+    if any(issubclass(m, Step) for m in models):
+        model = step_class(value)
+    elif any(issubclass(m, Starting) for m in models):
+        model = trigger_class(value)
     if model is None:
         inner = next((get_args(m)[1] for m in members if get_origin(m) is dict), Any)
         return {key: _texts(inner, item, under(pointer, key), draft) for key, item in value.items()}

@@ -16,13 +16,30 @@ depends_on = None
 def upgrade() -> None:
     """Make all tables."""
     op.create_table(
+        "cogwork_agent_capabilities",
+        sa.Column("agent_id", sa.String(length=255), nullable=False),
+        sa.Column("capability", sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint("agent_id", "capability", name=op.f("pk_cogwork_agent_capabilities")),
+    )
+    op.create_index(
+        "ix_cogwork_agent_capabilities_capability",
+        "cogwork_agent_capabilities",
+        ["capability", "agent_id"],
+        unique=False,
+    )
+    op.create_table(
         "cogwork_agents",
         sa.Column("id", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("record", Plain(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_agents")),
     )
+    op.create_index(op.f("ix_cogwork_agents_name"), "cogwork_agents", ["name"], unique=False)
+    op.create_index("ix_cogwork_agents_page", "cogwork_agents", ["created_at", "id"], unique=False)
+    op.create_index("ix_cogwork_agents_status", "cogwork_agents", ["status", "created_at", "id"], unique=False)
     op.create_table(
         "cogwork_batches",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -49,6 +66,7 @@ def upgrade() -> None:
         sa.Column("context", Plain(), nullable=False),
         sa.Column("summary", sa.Text(), server_default="", nullable=False),
         sa.Column("summarised_to", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("summarised_by", sa.String(length=64), server_default="", nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.Column("ended_at", Instant(), nullable=True),
@@ -121,6 +139,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_executions")),
     )
     op.create_index("ix_cogwork_executions_batch", "cogwork_executions", ["batch_id", "created_at", "id"], unique=False)
+    op.create_index(op.f("ix_cogwork_executions_digest"), "cogwork_executions", ["digest"], unique=False)
     op.create_index(
         "ix_cogwork_executions_ended",
         "cogwork_executions",
@@ -128,6 +147,22 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("ended_at IS NOT NULL"),
         postgresql_where=sa.text("ended_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_cogwork_executions_input",
+        "cogwork_executions",
+        ["input"],
+        unique=False,
+        sqlite_where=sa.text("input IS NOT NULL"),
+        postgresql_where=sa.text("input IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_cogwork_executions_output",
+        "cogwork_executions",
+        ["output"],
+        unique=False,
+        sqlite_where=sa.text("output IS NOT NULL"),
+        postgresql_where=sa.text("output IS NOT NULL"),
     )
     op.create_index("ix_cogwork_executions_page", "cogwork_executions", ["created_at", "id"], unique=False)
     op.create_index(
@@ -185,21 +220,35 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=32), nullable=False),
         sa.Column("detail", sa.Text(), server_default="", nullable=False),
         sa.Column("execution_id", sa.String(length=255), nullable=True),
-        sa.Column("attempt", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("ordered", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("request", Plain(), nullable=True),
+        sa.Column("wake_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_firings")),
     )
+    op.create_index("ix_cogwork_firings_due", "cogwork_firings", ["due_at"], unique=False)
     op.create_index("ix_cogwork_firings_source", "cogwork_firings", ["source_id", "due_at", "id"], unique=False)
+    op.create_index(
+        "ix_cogwork_firings_wake",
+        "cogwork_firings",
+        ["wake_at"],
+        unique=False,
+        sqlite_where=sa.text("wake_at IS NOT NULL"),
+        postgresql_where=sa.text("wake_at IS NOT NULL"),
+    )
     op.create_table(
         "cogwork_handoffs",
         sa.Column("id", sa.String(length=512), nullable=False),
         sa.Column("source", sa.String(length=255), nullable=False),
         sa.Column("target", sa.String(length=255), nullable=False),
         sa.Column("record", Plain(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_handoffs")),
     )
-    op.create_index(op.f("ix_cogwork_handoffs_source"), "cogwork_handoffs", ["source"], unique=False)
-    op.create_index(op.f("ix_cogwork_handoffs_target"), "cogwork_handoffs", ["target"], unique=False)
+    op.create_index("ix_cogwork_handoffs_page", "cogwork_handoffs", ["created_at", "id"], unique=False)
+    op.create_index("ix_cogwork_handoffs_source", "cogwork_handoffs", ["source", "created_at", "id"], unique=False)
+    op.create_index("ix_cogwork_handoffs_target", "cogwork_handoffs", ["target", "created_at", "id"], unique=False)
     op.create_table(
         "cogwork_label_moves",
         sa.Column("workflow_id", sa.String(length=64), nullable=False),
@@ -233,7 +282,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("conversation_id", "number", name=op.f("pk_cogwork_messages")),
         sa.UniqueConstraint("id", name=op.f("uq_cogwork_messages_id")),
     )
-    op.create_index("ix_cogwork_messages_topic", "cogwork_messages", ["topic_id", "number"], unique=False)
+    op.create_index(
+        "ix_cogwork_messages_topic", "cogwork_messages", ["conversation_id", "topic_id", "number"], unique=False
+    )
     op.create_table(
         "cogwork_payloads",
         sa.Column("digest", sa.String(length=64), nullable=False),
@@ -288,12 +339,15 @@ def upgrade() -> None:
         sa.Column("mode", sa.String(length=32), nullable=True),
         sa.Column("preferences", Plain(), nullable=False),
         sa.Column("state", Plain(), nullable=False),
+        sa.Column("state_revision", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("metadata", Plain(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
+        sa.Column("active_at", Instant(), nullable=False),
         sa.Column("ended_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_sessions")),
     )
+    op.create_index(op.f("ix_cogwork_sessions_ended_at"), "cogwork_sessions", ["ended_at"], unique=False)
     op.create_index(op.f("ix_cogwork_sessions_expires_at"), "cogwork_sessions", ["expires_at"], unique=False)
     op.create_index("ix_cogwork_sessions_page", "cogwork_sessions", ["created_at", "id"], unique=False)
     op.create_index("ix_cogwork_sessions_user", "cogwork_sessions", ["user_id", "created_at", "id"], unique=False)
@@ -332,8 +386,12 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("conversation_id", sa.String(length=64), nullable=False),
         sa.Column("topic", sa.String(length=255), nullable=False),
+        sa.Column("summary", sa.Text(), server_default="", nullable=False),
+        sa.Column("summarised_to", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("summarised_by", sa.String(length=64), server_default="", nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_topics")),
+        sa.UniqueConstraint("conversation_id", "topic", name=op.f("uq_cogwork_topics_conversation_id_topic")),
     )
     op.create_index(op.f("ix_cogwork_topics_conversation_id"), "cogwork_topics", ["conversation_id"], unique=False)
     op.create_table(
@@ -349,18 +407,21 @@ def upgrade() -> None:
         sa.Column("options", Plain(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("position", Plain(), nullable=True),
+        sa.Column("next_at", Instant(), nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_triggers")),
         sa.UniqueConstraint("name", name=op.f("uq_cogwork_triggers_name")),
     )
     op.create_index(op.f("ix_cogwork_triggers_kind"), "cogwork_triggers", ["kind"], unique=False)
+    op.create_index(op.f("ix_cogwork_triggers_next_at"), "cogwork_triggers", ["next_at"], unique=False)
     op.create_table(
         "cogwork_uses",
         sa.Column("workflow_id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("depth", sa.Integer(), server_default="1", nullable=False),
         sa.PrimaryKeyConstraint("workflow_id", "version", "kind", "name", name=op.f("pk_cogwork_uses")),
     )
     op.create_index("ix_cogwork_uses_name", "cogwork_uses", ["kind", "name"], unique=False)

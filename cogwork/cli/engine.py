@@ -1,0 +1,359 @@
+"""The commands of the engine: ``worker``, ``start``, ``executions``, ``follow``, ``result``, ``batch``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cogwork.cli import context, exits, overriding, render
+from cogwork.cli.runs import Pairs, Whole
+
+if TYPE_CHECKING:
+    from cogwork.engine.parts import Parts
+    from cogwork.executions.record import Execution
+
+Tags = Annotated[
+    list[str], typer.Option("--tag", help="A tag; may be repeated.", default_factory=list, show_default=False)
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended or rests.")]
+Name = Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.", show_default=False)]
+
+
+@asynccontextmanager
+async def _opened() -> AsyncIterator[Parts]:
+    """The engine's parts, without a worker."""
+    from cogwork.engine.parts import Shared
+
+    app = context.opened()
+    shared = Shared(app, origin=context.ORIGIN)
+    parts = shared.parts()
+    try:
+        yield parts
+    finally:
+        await parts.close()
+        shared.close()
+        app.close()
+
+
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="How many executions run at once; engine.concurrency without it.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=64, help="How many workers; engine.workers without it.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="What it is known by.", show_default=False)
+    ] = None,
+) -> None:
+    """Work: take executions from the queue, and run them until Ctrl-C or SIGTERM; then hand on what is open.
+
+    Schedules, triggers, expiries and clean-up are seen to by every worker. Any number of workers may share a PostgreSQL
+    database.
+    """
+    count = processes or context.opened().settings.engine.workers
+    if count > 1:
+        from cogwork.cli.workers import several
+
+        raise typer.Exit(several(count, concurrency, label or []))
+    labels = dict(part.partition("=")[::2] for part in label or [])
+    try:
+        asyncio.run(_work(concurrency, labels))
+    except KeyboardInterrupt:
+        raise typer.Exit(exits.INTERRUPTED) from None
+
+
+async def _work(concurrency: int | None, labels: dict[str, str]) -> None:
+    import signal
+
+    from cogwork.engine.parts import Shared
+    from cogwork.engine.serving import worker_of
+
+    stop = asyncio.Event()
+    for which in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(which, stop.set)
+    app = context.opened()
+    shared = Shared(app, origin=context.ORIGIN)
+    parts = shared.parts()
+    try:
+        options: dict[str, Any] = {"labels": labels, **({"concurrency": concurrency} if concurrency else {})}
+        made = worker_of(parts, **options)
+        await parts.library.code.initialize_all()
+
+        def ready() -> None:
+            render.note(("● ", "green"), f"worker {made.id} takes executions from {parts.records.where}")
+
+        await made.serve(stop, ready)
+        await parts.library.code.shutdown_all()
+        render.note("the worker has ended; what was open has been handed on")
+    finally:
+        await parts.close()
+        shared.close()
+        app.close()
+
+
+def start(
+    workflow: context.WorkflowName,
+    pairs: Pairs,
+    sets: overriding.Sets,
+    tags: Tags,
+    given: Whole = None,
+    overrides: overriding.File = None,
+    mode: Annotated[str, typer.Option(help="async, or isolated: in a process of its own.")] = "async",
+    priority: Annotated[str, typer.Option(help="high, normal, low, or a number; the lowest goes first.")] = "normal",
+    queue: Annotated[str | None, typer.Option(help="One of the settings' queues.", show_default=False)] = None,
+    timeout: Annotated[str | None, typer.Option(help="Working time, such as 10m.", show_default=False)] = None,
+    deadline: Annotated[str | None, typer.Option(help="Instant, ISO 8601.", show_default=False)] = None,
+    delay: Annotated[str | None, typer.Option(help="Begin no sooner than after this time.", show_default=False)] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Idempotency key: asked twice, it runs once.", show_default=False)
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="For whom it runs.", show_default=False)] = "",
+    wait: Wait = False,
+    json: context.Json = False,
+) -> None:
+    """Ask for an execution: it is put into the queue, and a worker runs it (`cogwork worker`)."""
+    options = {
+        "mode": mode,
+        "priority": int(priority) if priority.isdigit() else priority,
+        "tags": tags,
+        "tenant": tenant,
+        **{
+            name: value
+            for name, value in {
+                "queue": queue,
+                "timeout": timeout,
+                "deadline": deadline,
+                "delay": delay,
+                "idempotency_key": key,
+            }.items()
+            if value
+        },
+    }
+    said = _Said(pairs, given, sets, overrides)
+    execution = asyncio.run(_started(workflow, said, options, wait=wait))
+    if json:
+        render.write_json(execution.to_dict())
+    else:
+        _tell(execution)
+    raise typer.Exit(_code(execution))
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What was said of the input and of overrides, to be understood by the workflow."""
+
+    pairs: list[str]
+    given: str | None
+    sets: list[str]
+    overrides: str | None
+
+    def understood(self, graph: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The input and the overrides."""
+        from cogwork.cli.values import gathered
+        from graphs.graph import WorkflowGraph
+
+        if isinstance(graph, WorkflowGraph):
+            found = graph.plan.documents[0]
+            input = gathered(found.spec.input, self.pairs, self.given)
+            return input, overriding.given(found, self.sets, self.overrides)
+        return gathered(graph.input_schema, self.pairs, self.given), {}
+
+
+async def _started(workflow: str, said: _Said, options: dict[str, Any], *, wait: bool) -> Execution:
+    from cogwork.engine.starting import Starting
+    from cogwork.executions.options import options_of
+
+    async with _opened() as parts:
+        starting = Starting(parts.library, parts.graphs, context.ORIGIN)
+        input, overrides = said.understood((await starting.graph(workflow, options_of({})))[0])
+        options |= {"overrides": overrides} if overrides else {}
+        request, _ = await starting.request(workflow, input, options_of(options))
+        execution = await parts.dispatch.start(request)
+        return await parts.dispatch.wait(execution.id) if wait else execution
+
+
+def executions(
+    tags: Tags,
+    workflow: Annotated[str | None, typer.Option(help="Only those of this workflow.", show_default=False)] = None,
+    version: Annotated[int | None, typer.Option(help="Only those of this version.", show_default=False)] = None,
+    status: Annotated[str | None, typer.Option(help="Only those of this status.", show_default=False)] = None,
+    since: Annotated[str | None, typer.Option(help="Asked for at this instant or later.", show_default=False)] = None,
+    until: Annotated[str | None, typer.Option(help="Asked for before this instant.", show_default=False)] = None,
+    session: Annotated[str | None, typer.Option(help="Only those of this session.", show_default=False)] = None,
+    batch: Annotated[str | None, typer.Option(help="Only those of this batch.", show_default=False)] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only those for it.", show_default=False)] = None,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.", show_default=False)] = None,
+    limit: context.Limit = 20,
+    json: context.Json = False,
+) -> None:
+    """Executions by what they are, the latest first, from every door."""
+    from cogwork.engine.results import filter_of
+    from cogwork.executions.listing import listed
+
+    wanted = filter_of(
+        workflow=workflow,
+        version=version,
+        status=status,
+        tags=tuple(tags),
+        since=since,
+        until=until,
+        session_id=session,
+        batch_id=batch,
+        tenant=tenant,
+    )
+    app = context.opened()
+    try:
+        page = app.records().read(lambda connection: listed(connection, wanted, limit=limit, cursor=cursor))
+    finally:
+        app.close()
+    if json:
+        render.write_json({"executions": [each.to_dict() for each in page.items], "cursor": page.cursor})
+        return
+    if not page.items:
+        render.note(("no executions", "dim"))
+        return
+    render.columns([_row(each) for each in page.items], ("EXECUTION", "STATUS", "ASKED", "TOOK", "VERSION", "FROM"))
+    if page.cursor is not None:
+        render.note(("more: --cursor ", "dim"), page.cursor)
+
+
+def follow(
+    name: Name,
+    after: Annotated[int, typer.Option(min=0, help="Begin after this number.")] = 0,
+    json: context.Json = False,
+) -> None:
+    """What has happened in an execution, and what happens, until it ends or rests."""
+
+    async def told() -> None:
+        async with _opened() as parts:
+            await parts.executions.get(name)
+            over = lambda status: status not in ("pending", "running")  # noqa: E731
+            async for each in parts.history.follow(name, after=after, ended=over):
+                _tell_event(each, json=json)
+
+    asyncio.run(told())
+
+
+def result(name: Name, json: context.Json = False) -> None:
+    """What an execution has come to: its output, steps, errors, warnings and figures."""
+    from cogwork.engine.results import result_for
+
+    async def found() -> Any:
+        async with _opened() as parts:
+            return await result_for(parts, name)
+
+    made = asyncio.run(found())
+    if json:
+        render.write_json(made.to_dict())
+    else:
+        _tell(made.execution)
+        if made.output is not None:
+            render.value(made.output, title="Output")
+        for warning in made.warnings:
+            render.note(("warning: ", "yellow"), f"{warning.get('node')}: {warning.get('message')}")
+    raise typer.Exit(_code(made.execution))
+
+
+def batch(
+    workflow: context.WorkflowName,
+    inputs: Annotated[str, typer.Argument(metavar="FILE|-", help="One input as JSON per line.", show_default=False)],
+    tags: Tags,
+    priority: Annotated[str, typer.Option(help="high, normal, low, or a number.")] = "normal",
+    wait: Wait = False,
+    json: context.Json = False,
+) -> None:
+    """Ask for an execution per line of a file, and with --wait show how far they have come."""
+    import json as _json
+    from pathlib import Path
+
+    from cogwork.cli.exits import USAGE, Refusal
+
+    text = sys.stdin.read() if inputs == "-" else Path(inputs).read_text(encoding="utf-8")
+    given = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            given += [_json.loads(line)] if line.strip() else []
+        except ValueError as err:
+            raise Refusal(f"Line {number} of {inputs} is no JSON: {err}", "write one object per line", USAGE) from err
+    options = {"priority": int(priority) if priority.isdigit() else priority, "tags": tags}
+    made = asyncio.run(_batch(workflow, given, options, wait=wait, quiet=json))
+    if json:
+        render.write_json(made.to_dict())
+    else:
+        render.say(f"{made.id}: ", ", ".join(f"{count} {status}" for status, count in made.counts.items()))
+
+
+async def _batch(workflow: str, given: list[Any], options: dict[str, Any], *, wait: bool, quiet: bool) -> Any:
+    from cogwork.engine.batches import Batches
+    from cogwork.engine.starting import Starting
+    from cogwork.executions.options import options_of
+
+    async with _opened() as parts:
+        starting, batches = Starting(parts.library, parts.graphs, context.ORIGIN), Batches(parts.dispatch)
+        requests = [(await starting.request(workflow, each, options_of(options)))[0] for each in given]
+        made = await batches.start(requests)
+        while wait and not made.done and set(made.counts) & {"pending", "running"}:
+            if not quiet:
+                render.note((f"{made.ended}/{made.total}", "dim"))
+            await asyncio.sleep(1.0)
+            made = await batches.get(made.id)
+        return made
+
+
+# -- telling -----------------------------------------------------------------------------------------------------------
+
+
+def _tell(execution: Execution) -> None:
+    from cogwork.cli.reasons import brief_status
+
+    mark = f"{render.MARKS.get(execution.status, '·')} {brief_status(execution.status, execution.reason)}"
+    render.say((mark, render.STYLES.get(execution.status, "")), f"  {execution.id}")
+    if execution.status == "pending":
+        render.note(("a worker runs it: cogwork worker; follow it with: cogwork follow ", "dim"), execution.id)
+    if execution.error:
+        render.note((str(execution.error.get("message")), "red"))
+    for question in execution.questions:
+        render.say(f"? {question.get('at')}  {question.get('ask')}")
+    if execution.status == "paused":
+        render.note(("go on with it: cogwork resume ", "dim"), execution.id)
+
+
+def _row(each: Execution) -> list[str | tuple[str, str]]:
+    from cogwork.cli.inspect import clock, took
+    from cogwork.cli.reasons import brief_status
+
+    mark = f"{render.MARKS.get(each.status, '·')} {brief_status(each.status, each.reason)}"
+    begun = each.started_at.isoformat() if each.started_at else ""
+    ended = each.ended_at.isoformat() if each.ended_at else ""
+    return [
+        each.id,
+        (mark, render.STYLES.get(each.status, "")),
+        clock(each.created_at.isoformat()),
+        took(begun, ended) if begun else "",
+        str(each.version or ""),
+        (each.origin, "dim"),
+    ]
+
+
+def _tell_event(each: Any, *, json: bool) -> None:
+    if json:
+        render.write_json(each.to_dict(), indent=None)
+        return
+    event = each.event
+    at = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S")
+    more = event.data.get("error") or {}
+    said = more.get("message") or event.data.get("cause") or event.data.get("text") or ""
+    render.say((f"{each.seq:>5} {at} ", "dim"), f"{event.kind:<14} ", (event.step, "cyan"), f"  {said}"[:160])
+
+
+def _code(execution: Execution) -> int:
+    codes = {"failed": exits.FAILED, "cancelled": exits.CANCELLED, "paused": exits.RESTS}
+    return codes.get(execution.status, exits.DONE)

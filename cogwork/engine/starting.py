@@ -1,0 +1,116 @@
+"""From what a caller asks for to an execution that can be recorded: the version that is meant, its input, checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from cogwork.engine.graphs import KeptGraphs
+from cogwork.engine.isolated import isolation_of
+from cogwork.errors import EngineError
+from cogwork.executions.options import Options
+from cogwork.executions.store import Request
+from cogwork.library.library import Library
+from graphs.graph import WorkflowGraph
+from graphs.inputs import valid_input
+from state.errors import InputRefused, SpecError
+from state.values import Json, UnfitValue, normalise
+
+
+class Starting:
+    """Understands requests: a workflow of the library by id, name or ``name@version``; else a file, a name or a spec."""
+
+    def __init__(self, library: Library, graphs: KeptGraphs, origin: str = "python") -> None:
+        self._library, self._graphs, self._origin = library, graphs, origin
+
+    async def request(
+        self, source: Any, input: Mapping[str, Any] | None, options: Options, context: Mapping[str, Any] | None = None
+    ) -> tuple[Request, Any]:
+        """The request with its graph.
+
+        Raises:
+            EngineError: ``workflow_not_found``; ``invalid_input`` for an input that does not fit; ``conflict``, it is archived.
+            SpecError: what was given is no sound workflow, or an override does not fit.
+        """
+        if options.mode == "isolated":
+            isolation_of(options.isolation, self._graphs.isolation)
+        graph, name, of = await self.graph(source, options)
+        made = Request(
+            workflow=name,
+            input=_checked(graph, name, dict(input or {})),
+            context=_plain(context or {}),
+            options=options,
+            digest=graph.digest,
+            origin=self._origin,
+            **of,
+        )
+        return made, graph
+
+    async def graph(self, source: Any, options: Options) -> tuple[Any, str, dict[str, Any]]:
+        """The graph that is meant, the workflow's name, and which version of which workflow of the library it is, if any.
+
+        Raises:
+            EngineError, SpecError: see ``request``.
+        """
+        version = await self._published(source) if isinstance(source, str) else None
+        if version is not None:
+            of = {"workflow_id": version.workflow_id, "version": version.version}
+            return await self._graphs.published(version, options), version.name, of
+        graph = await self._given(source, options)
+        return graph, graph.plan.spec.name, {}
+
+    async def _published(self, source: str) -> Any:
+        """The version of the library that is meant; None where no workflow of that name is there."""
+        try:
+            version = await self._library.version(source)
+            record = await self._library.get(version.workflow_id)
+        except EngineError as err:
+            if err.code == "workflow_not_found":
+                return None
+            raise
+        if record.status == "archived":
+            raise EngineError(
+                "conflict", f"The workflow {record.name} is archived: restore it first", workflow=record.name
+            )
+        return version
+
+    async def _given(self, source: Any, options: Options) -> WorkflowGraph:
+        try:
+            return await self._graphs.given(source, options)
+        except SpecError as err:
+            if isinstance(source, str) and {problem.code for problem in err.problems} <= {"unknown_workflow"}:
+                raise await self._unknown(source, err) from err
+            raise
+
+    async def _unknown(self, source: str, err: SpecError) -> EngineError:
+        page = await self._library.list(limit=200)
+        known = [name for each in page.items for name in (each.id, each.name)]
+        close = difflib.get_close_matches(source, known, 3, 0.5)
+        hint = f": did you mean {' or '.join(close)}?" if close else f"; {err.problems[0].hint}"
+        return EngineError(
+            "workflow_not_found",
+            f"There is no workflow {source[:200]!r}{hint}",
+            workflow_id=source[:200],
+            suggestions=list(close),
+        )
+
+
+def _checked(graph: Any, name: str, input: dict[str, Any]) -> Json:
+    """The input as plain JSON with its defaults."""
+    try:
+        if isinstance(graph, WorkflowGraph):
+            return valid_input(graph.plan.spec, input)
+        return normalise(input)
+    except InputRefused as err:
+        raise EngineError("invalid_input", str(err), workflow=name) from err
+    except UnfitValue as err:
+        raise EngineError("invalid_input", f"The input of {name} is no data: {err}", workflow=name) from err
+
+
+def _plain(context: Mapping[str, Any]) -> dict[str, Json]:
+    try:
+        found: dict[str, Json] = normalise(dict(context))
+    except UnfitValue as err:
+        raise EngineError("invalid_input", f"The context is no data: {err}") from err
+    return found

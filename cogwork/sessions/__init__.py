@@ -1,0 +1,1 @@
+"""Sessions with their conversations, and the memory that outlives them."""
