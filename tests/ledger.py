@@ -98,7 +98,7 @@ class Ledger:
         self.steps.append(row | more)
 
     def segment(
-        self, execution: str, number: int, queued: datetime, ended: datetime | None, outcome: str = "paused"
+        self, execution: str, number: int, queued: datetime, ended: datetime | None, outcome: str = "paused (human)"
     ) -> None:
         """A stretch of an execution."""
         row = {"execution_id": execution, "number": number, "command": {}, "queued_at": queued}

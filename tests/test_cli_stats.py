@@ -9,13 +9,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from cogwork.cli.figures import bar, rate, sparks
-from cogwork.cli.health import health
-from cogwork.cli.root import Door
-from cogwork.cli.stats import stats
+from cogwork.cli.root import cli
 from cogwork.errors import EngineError
 from cogwork.metrics import Metrics
 from cogwork.metrics.axes import axis, money, span
@@ -34,10 +31,7 @@ def cogwork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cogwork:
     monkeypatch.setenv("COLUMNS", "100")
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "COGWORK_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    commands = typer.Typer(cls=Door, pretty_exceptions_enable=False)
-    commands.command("stats")(stats)
-    commands.command("health")(health)
-    return lambda *words: CliRunner().invoke(commands, [str(word) for word in words])
+    return lambda *words: CliRunner().invoke(cli, [str(word) for word in words])
 
 
 @pytest.fixture
@@ -91,16 +85,16 @@ def test_two_versions_stand_beside_each_other(cogwork: Cogwork, filled: Path) ->
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["gret"], 1, "did you mean greet"),
-        (["greet", "--since", "last_week"], 1, "last_N_days"),
+        (["gret"], 4, "did you mean greet"),
+        (["greet", "--since", "last_week"], 2, "last_N_days"),
         (["--node", "x"], 2, "needs a workflow"),
         (["--version", "1"], 2, "needs a workflow"),
         (["--tool", "a", "--model", "b"], 2, "do not go together"),
         (["greet", "--tool", "a"], 2, "of all workflows"),
-        (["greet", "--by", "week"], 1, "hour or day"),
+        (["greet", "--by", "week"], 2, "hour or day"),
         (["greet", "--plot", "no/such/folder.svg"], 1, "cannot be written"),
         (["--tool", "text.rea"], 0, "did you mean text.read"),
-        (["--agent", "write"], 1, "did you mean writer"),
+        (["--agent", "write"], 4, "did you mean writer"),
     ],
 )
 def test_what_cannot_be_told_is_said_with_what_can(

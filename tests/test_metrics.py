@@ -77,6 +77,20 @@ async def test_a_workflow_has_counts_rates_and_durations_of_the_executions_creat
     assert report.subject == {"workflow": "greet"}
 
 
+@pytest.mark.parametrize("n", [1, 2, 10, 33, 101])
+async def test_percentiles_are_the_least_durations_that_so_many_percent_do_not_exceed(
+    records: Records, metrics: Metrics, n: int
+) -> None:
+    ledger = Ledger()
+    for seconds in range(n, 0, -1):
+        ledger.execution(seconds=seconds)
+        ledger.step(ledger.executions[-1]["id"], tool="t", seconds=seconds)
+    ledger.write(records)
+    expected = [math.ceil(n * percent / 100) for percent in (50, 90, 95, 99)]
+    for report in (await metrics.workflow("greet"), await metrics.tool("t")):
+        assert [report[f"p{percent}_duration"] for percent in (50, 90, 95, 99)] == expected
+
+
 async def test_only_the_metrics_that_are_named_are_told(records: Records, metrics: Metrics) -> None:
     ledger = Ledger()
     ledger.execution()
@@ -152,6 +166,18 @@ async def test_steps_have_figures_by_node_agent_tool_and_model(records: Records,
     assert node.subject == {"workflow": "greet", "node": "read"}
 
 
+async def test_an_agent_has_the_turns_under_its_id_and_under_its_name(records: Records, metrics: Metrics) -> None:
+    ledger = Ledger()
+    for agent in ("agent-writer", "Writer", "other"):
+        ledger.step(ledger.execution(), kind="llm", agent=agent)
+    ledger.write(records)
+    row = {"id": "agent-writer", "name": "Writer", "status": "active", "record": {}}
+    row |= {"created_at": NOW, "updated_at": NOW}
+    records.write(lambda c: (c.execute(AGENTS.delete()), c.execute(AGENTS.insert().values(**row))))
+    assert [(await metrics.agent(name))["execution_count"] for name in ("agent-writer", "Writer", "other")] == [2, 2, 1]
+    records.write(lambda c: c.execute(AGENTS.delete()))
+
+
 async def test_a_cost_that_nobody_knows_is_not_a_cost_of_nothing(records: Records, metrics: Metrics) -> None:
     ledger = Ledger()
     for workflow, costs in {"unknown": (0.0, 0.0), "some": (0.0, 0.5), "none": ()}.items():
@@ -191,7 +217,7 @@ async def test_waiting_for_people_is_the_time_from_a_pause_to_the_next_stretch_o
     ledger = Ledger()
     done, paused = ledger.execution(), ledger.execution("paused")
     ledger.segment(done, 1, ago(seconds=100), ago(seconds=90))
-    ledger.segment(done, 2, ago(seconds=50), ago(seconds=40), "pending")
+    ledger.segment(done, 2, ago(seconds=50), ago(seconds=40), "paused (interrupted)")
     ledger.segment(done, 3, ago(seconds=30), ago(seconds=29), "completed")
     ledger.segment(paused, 1, ago(seconds=20), ago(seconds=7))
     ledger.write(records)
@@ -311,7 +337,10 @@ steps = st.fixed_dictionaries(
         "error_class": st.sampled_from((None, "timeout", "internal")),
     }
 )
-stretches = st.lists(st.tuples(times, durations, st.sampled_from(("paused", "completed"))), max_size=4)
+stretches = st.lists(
+    st.tuples(times, durations, st.sampled_from(("paused", "paused (budget)", "paused (interrupted)", "completed"))),
+    max_size=4,
+)
 worlds = st.lists(st.tuples(executions, st.lists(steps, max_size=6), stretches), max_size=12)
 
 
@@ -394,7 +423,7 @@ def rested(ledger: Ledger, row: Mapping[str, Any]) -> float:
     total = 0.0
     for index, each in enumerate(own):
         later = own[index + 1]["queued_at"] if index + 1 < len(own) else (NOW if row["status"] == "paused" else None)
-        if each["outcome"] == "paused" and each["ended_at"] and later:
+        if each["outcome"] in ("paused", "paused (budget)") and each["ended_at"] and later:
             total += max(0.0, (later - each["ended_at"]).total_seconds())
     return total
 
@@ -542,7 +571,8 @@ async def test_what_cannot_be_asked_is_refused_with_the_nearest_that_can(records
     ledger = Ledger()
     ledger.execution()
     ledger.write(records)
-    agent = {"id": "agent-writer", "status": "active", "record": {}, "updated_at": NOW}
+    agent = {"id": "agent-writer", "name": "Writer", "status": "active", "record": {}}
+    agent |= {"created_at": NOW, "updated_at": NOW}
     records.write(lambda c: (c.execute(AGENTS.delete()), c.execute(AGENTS.insert().values(**agent))))
     assert (await metrics.agent("agent-writer"))["execution_count"] == 0
     for asked, code, near in (

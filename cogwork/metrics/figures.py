@@ -139,16 +139,20 @@ def _percentiles(asking: _Asking) -> dict[Any, Figures]:
         .where(rows.duration.is_not(None))
         .subquery("ranked")
     )
-    wanted = {percent: (ranked.c.n * percent + 99) // 100 for percent in PERCENTILES}
     query = sa.select(ranked.c.key, ranked.c.place, ranked.c.n, ranked.c.duration).where(
-        sa.or_(*(ranked.c.place == rank for rank in wanted.values()))
+        sa.or_(*(ranked.c.place == _rank(ranked.c.n, percent) for percent in PERCENTILES))
     )
     told: dict[Any, Figures] = defaultdict(dict)
     for key, found, number, duration in asking.connection.execute(query):
         for percent in PERCENTILES:
-            if found == (number * percent + 99) // 100:
+            if found == _rank(number, percent):
                 told[key][f"p{percent}_duration"] = float(duration) / asking.population.per_second
     return told
+
+
+def _rank(n: Any, percent: int) -> Any:
+    """The place of a percentile among ``n``, a number or a column."""
+    return (n * percent + 99) // 100
 
 
 def _errors(asking: _Asking) -> dict[Any, Figures]:

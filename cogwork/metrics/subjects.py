@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
@@ -34,6 +34,8 @@ class Subject:
     workflow: str = ""
     version: int | None = None
     by_id: bool = False
+    aliases: tuple[str, ...] = ()
+    """What else an agent is called: workflows name it by its id or by its name."""
 
     @property
     def kind(self) -> Kind:
@@ -51,7 +53,9 @@ class Subject:
         """What its figures are taken of, in groups by ``key``."""
         if self.kind == "steps":
             return steps(range, self._conditions(STEPS), key)
-        return executions(range, self._conditions(EXECUTIONS), key, dialect, self._conditions(STEPS))
+        # Not the version: steps are written anew with it only when an execution that was moved to another one has gone on.
+        beside = (STEPS.c.workflow == self.workflow,) if self.workflow and not self.by_id else ()
+        return executions(range, self._conditions(EXECUTIONS), key, dialect, beside)
 
     def at(self) -> sa.ColumnElement[Any]:
         """The instant that puts a row of it into a range or bucket."""
@@ -64,7 +68,7 @@ class Subject:
         if self.version is not None:
             found.append(table.c.version == self.version)
         if self.of in _COLUMNS:
-            found.append(_COLUMNS[self.of] == self.name)
+            found.append(_COLUMNS[self.of].in_((self.name, *self.aliases)))
         if self.of == "agent":
             found.append(STEPS.c.kind == TURN)
         return found
@@ -77,20 +81,30 @@ def ensured(connection: Connection, subject: Subject, known: Known) -> Subject:
         EngineError: ``workflow_not_found`` or ``agent_not_found``, with the nearest names.
     """
     if subject.workflow:
-        by_id = _exists(connection, WORKFLOWS.c.id, subject.workflow)
-        columns = (EXECUTIONS.c.workflow, WORKFLOWS.c.name)
-        if not by_id and not _any(connection, columns, subject.workflow):
-            others = [*_names(connection, *columns), *known("workflow")]
-            if subject.workflow not in others:
-                raise not_found("workflow_not_found", "workflow", subject.workflow, others, workflow=subject.workflow)
-        return Subject(
-            of=subject.of, name=subject.name, workflow=subject.workflow, version=subject.version, by_id=by_id
-        )
-    if subject.of == "agent" and not _any(connection, (AGENTS.c.id, STEPS.c.agent), subject.name):
-        others = [*_names(connection, AGENTS.c.id, STEPS.c.agent), *known("agent")]
+        return _ensured_workflow(connection, subject, known)
+    return _ensured_agent(connection, subject, known) if subject.of == "agent" else subject
+
+
+def _ensured_workflow(connection: Connection, subject: Subject, known: Known) -> Subject:
+    by_id = _exists(connection, WORKFLOWS.c.id, subject.workflow)
+    columns = (EXECUTIONS.c.workflow, WORKFLOWS.c.name)
+    if not by_id and not _any(connection, columns, subject.workflow):
+        others = [*_names(connection, *columns), *known("workflow")]
+        if subject.workflow not in others:
+            raise not_found("workflow_not_found", "workflow", subject.workflow, others, workflow=subject.workflow)
+    return replace(subject, by_id=by_id)
+
+
+def _ensured_agent(connection: Connection, subject: Subject, known: Known) -> Subject:
+    query = sa.select(AGENTS.c.id, AGENTS.c.name).where(
+        sa.or_(AGENTS.c.id == subject.name, AGENTS.c.name == subject.name)
+    )
+    aliases = {name for row in connection.execute(query) for name in row} - {subject.name}
+    if not aliases and not _any(connection, (AGENTS.c.id, STEPS.c.agent), subject.name):
+        others = [*_names(connection, AGENTS.c.id, AGENTS.c.name, STEPS.c.agent), *known("agent")]
         if subject.name not in others:
             raise not_found("agent_not_found", "agent", subject.name, others, agent=subject.name)
-    return subject
+    return replace(subject, aliases=tuple(sorted(aliases)))
 
 
 def names_of(connection: Connection, of: Literal["node", "agent", "tool", "model"]) -> list[str]:

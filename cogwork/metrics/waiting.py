@@ -12,12 +12,15 @@ from cogwork.records.columns import micros
 from cogwork.records.tables.executions import SEGMENTS, STEPS
 
 PAUSED: Final = "paused"
+"""The status of an execution that rests; the outcome of its stretch says why beside it: ``paused (human)``."""
+INTERRUPTED: Final = "paused (interrupted)"
+"""Whoever worked on it has stopped: it waits for a worker, not for a person."""
 
 
 def overlaps(population: sa.Subquery, own: Condition) -> sa.Select[Any]:
     """Per key the microseconds of work that took place beside other work of the same execution.
 
-    That is the sum of its ``own`` steps' times less the time in which any of them went on. Steps that hold others and those
+    That is the sum of the times of its ``own`` steps less the time in which any of them went on. Steps that hold others and those
     that wait for a person do no work of their own.
     """
     start, end = (sa.type_coerce(column, sa.BigInteger) for column in (STEPS.c.started_at, STEPS.c.ended_at))
@@ -55,5 +58,6 @@ def rests(population: sa.Subquery, now: datetime) -> sa.Select[Any]:
     ).c
     resting = sa.case((stretches.status == PAUSED, sa.literal(micros(now), sa.BigInteger)))
     again = sa.func.coalesce(stretches.following, resting)
-    rested = sa.case((sa.and_(stretches.outcome == PAUSED, again > stretches.end), again - stretches.end), else_=0)
+    paused = sa.and_(stretches.outcome.startswith(PAUSED), stretches.outcome != INTERRUPTED)
+    rested = sa.case((sa.and_(paused, again > stretches.end), again - stretches.end), else_=0)
     return sa.select(stretches.key, sa.func.sum(rested)).group_by(stretches.key)
