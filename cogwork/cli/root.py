@@ -29,11 +29,13 @@ from cogwork.cli import (
     models,
     prompts,
     runs,
+    schedules,
     sessions,
     simulate,
     stats,
     stopping,
     toolsearch,
+    triggers,
 )
 
 
@@ -105,6 +107,8 @@ for _panel, _commands in {
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
 cli.add_typer(library.library, rich_help_panel="What there is")
+cli.add_typer(schedules.schedules, rich_help_panel="What there is")
+cli.add_typer(triggers.triggers, rich_help_panel="What there is")
 cli.add_typer(sessions.sessions, rich_help_panel="What there is")
 cli.add_typer(sessions.memory, rich_help_panel="What there is")
 cli.add_typer(toolsearch.tools, rich_help_panel="What there is")
