@@ -302,6 +302,33 @@ async def test_a_worker_that_dies_at_a_start_is_followed_by_one_that_starts_it_o
     assert not started["cancelled"]
 
 
+async def test_several_workers_that_take_over_from_a_dead_one_repeat_its_start_once(
+    records: Records, schedules: Schedules, engine: FakeEngine, clock: Clock
+) -> None:
+    await schedules.create("s", "report", {"every": 3600})
+    clock.ahead(hours=1)
+    engine.dies = lambda at: at == "behind"
+    with pytest.raises(Died):
+        await Clockwork(records, engine, now=clock).tick()
+    engine.dies = lambda at: False
+    clock.ahead(seconds=61)
+    await asyncio.gather(*(Clockwork(records, engine, now=clock).tick() for _ in range(4)))
+    assert len(engine.calls) == 2 and len(engine.started) == 1
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "cancel_previous"])
+async def test_a_firing_that_is_tried_again_is_not_overtaken_where_order_matters(
+    overlap: str, schedules: Schedules, clockwork: Clockwork, engine: FakeEngine, clock: Clock
+) -> None:
+    engine.refuses = lambda key: EngineError("database_error", "away") if len(engine.calls) < 4 else None
+    await schedules.create("s", "report", {"every": 10, "overlap": overlap, "end": "2026-11-03T12:01"})
+    for _ in range(60):
+        clock.ahead(seconds=2)
+        await clockwork.tick()
+    assert list(engine.started) == sorted(engine.started) and len(engine.started) == 6
+    assert len(set(engine.calls[:4])) == 1
+
+
 @pytest.mark.parametrize("workers", [2, 4])
 async def test_workers_that_tick_at_once_start_each_firing_once(
     workers: int, records: Records, schedules: Schedules, engine: FakeEngine, clock: Clock
