@@ -21,7 +21,8 @@ from cogwork.records.tables.schedules import FIRINGS, SCHEDULES
 from cogwork.schedules.clockwork import Clockwork
 from cogwork.schedules.firings import firing_id, firings, shift_of
 from cogwork.schedules.from_spec import sync
-from cogwork.schedules.rows import Firing
+from cogwork.schedules.rows import Firing, firing_by_id
+from cogwork.schedules.starting import Starting
 from cogwork.schedules.store import Schedules
 from graphs.language.load import load
 from graphs.language.triggers import Schedule
@@ -314,6 +315,20 @@ async def test_several_workers_that_take_over_from_a_dead_one_repeat_its_start_o
     clock.ahead(seconds=61)
     await asyncio.gather(*(Clockwork(records, engine, now=clock).tick() for _ in range(4)))
     assert len(engine.calls) == 2 and len(engine.started) == 1
+
+
+async def test_of_two_that_have_read_the_same_firing_one_takes_it(
+    records: Records, schedules: Schedules, engine: FakeEngine, clock: Clock
+) -> None:
+    await schedules.create("s", "report", {"every": 3600})
+    fire = (await Schedules(records, now=clock).run_now("s")).id
+    row = records.read(lambda connection: firing_by_id(connection, fire))
+    assert row is not None
+    engine.refuses = lambda key: EngineError("database_error", "away")
+    one, two = (Starting(records, engine, clock) for _ in range(2))
+    # Both between their reading and their taking: no door from outside brings that about at will.
+    assert [await one._take(row), await two._take(row)] == [True, False]
+    assert len(engine.calls) == 1
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "cancel_previous"])
