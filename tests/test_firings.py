@@ -45,7 +45,7 @@ def every_minute(field: str, low: int, high: int) -> set[int]:
 def walk(zone: str, after: datetime, until: datetime) -> Iterator[tuple[datetime, list[datetime], datetime]]:
     """Every minute with what the clock shows, and what of it, gaps included, it has not shown before."""
     timezone = ZoneInfo(zone)
-    now = (after - timedelta(days=2)).replace(second=0, microsecond=0)
+    now = (after - timedelta(hours=30)).replace(second=0, microsecond=0)
     high = before = now.astimezone(timezone).replace(tzinfo=None)
     while (now := now + MINUTE) <= until:
         wall = now.astimezone(timezone).replace(tzinfo=None)
@@ -121,6 +121,18 @@ def test_around_a_change_of_the_clock_no_firing_is_missed_or_doubled(
     after = at(CHANGES[zone][which]) + minutes * MINUTE
     until = after + length * MINUTE
     assert firings(Schedule(cron=line, timezone=zone), after, until) == by_looking(line, walk(zone, after, until))
+
+
+@pytest.mark.parametrize("zone", CHANGES)
+@pytest.mark.parametrize("line", ["*/20 * * * *", "5,45 * * * *", "30 0-4 * * *"])
+def test_wherever_in_a_change_of_the_clock_one_begins_the_same_firings_follow(line: str, zone: str) -> None:
+    for change in CHANGES[zone]:
+        for minutes in range(-150, 151, 10):
+            after = at(change) + minutes * MINUTE
+            until = after + timedelta(hours=4)
+            assert firings(Schedule(cron=line, timezone=zone), after, until) == by_looking(
+                line, walk(zone, after, until)
+            )
 
 
 @pytest.mark.parametrize("zone", ZONES)

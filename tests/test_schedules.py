@@ -21,7 +21,8 @@ from cogwork.records.tables.schedules import FIRINGS, SCHEDULES
 from cogwork.schedules.clockwork import Clockwork
 from cogwork.schedules.firings import firing_id, firings, shift_of
 from cogwork.schedules.from_spec import sync
-from cogwork.schedules.rows import Firing
+from cogwork.schedules.rows import Firing, firing_by_id
+from cogwork.schedules.starting import Starting
 from cogwork.schedules.store import Schedules
 from graphs.language.load import load
 from graphs.language.triggers import Schedule
@@ -300,6 +301,47 @@ async def test_a_worker_that_dies_at_a_start_is_followed_by_one_that_starts_it_o
     assert await outcomes(schedules) == [("13:00:00", "fired")]
     ((_, started),) = engine.started.items()
     assert not started["cancelled"]
+
+
+async def test_several_workers_that_take_over_from_a_dead_one_repeat_its_start_once(
+    records: Records, schedules: Schedules, engine: FakeEngine, clock: Clock
+) -> None:
+    await schedules.create("s", "report", {"every": 3600})
+    clock.ahead(hours=1)
+    engine.dies = lambda at: at == "behind"
+    with pytest.raises(Died):
+        await Clockwork(records, engine, now=clock).tick()
+    engine.dies = lambda at: False
+    clock.ahead(seconds=61)
+    await asyncio.gather(*(Clockwork(records, engine, now=clock).tick() for _ in range(4)))
+    assert len(engine.calls) == 2 and len(engine.started) == 1
+
+
+async def test_of_two_that_have_read_the_same_firing_one_takes_it(
+    records: Records, schedules: Schedules, engine: FakeEngine, clock: Clock
+) -> None:
+    await schedules.create("s", "report", {"every": 3600})
+    fire = (await Schedules(records, now=clock).run_now("s")).id
+    row = records.read(lambda connection: firing_by_id(connection, fire))
+    assert row is not None
+    engine.refuses = lambda key: EngineError("database_error", "away")
+    one, two = (Starting(records, engine, clock) for _ in range(2))
+    # Both between their reading and their taking: no door from outside brings that about at will.
+    assert [await one._take(row), await two._take(row)] == [True, False]
+    assert len(engine.calls) == 1
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "cancel_previous"])
+async def test_a_firing_that_is_tried_again_is_not_overtaken_where_order_matters(
+    overlap: str, schedules: Schedules, clockwork: Clockwork, engine: FakeEngine, clock: Clock
+) -> None:
+    engine.refuses = lambda key: EngineError("database_error", "away") if len(engine.calls) < 4 else None
+    await schedules.create("s", "report", {"every": 10, "overlap": overlap, "end": "2026-11-03T12:01"})
+    for _ in range(60):
+        clock.ahead(seconds=2)
+        await clockwork.tick()
+    assert list(engine.started) == sorted(engine.started) and len(engine.started) == 6
+    assert len(set(engine.calls[:4])) == 1
 
 
 @pytest.mark.parametrize("workers", [2, 4])

@@ -10,11 +10,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cogwork.errors import EngineError
 from cogwork.records.database import Records
 from cogwork.records.tables.schedules import SCHEDULES, TRIGGERS
 from cogwork.schedules.keeping import changed_schedule, drop_planned, insert_schedule, made_schedule
-from cogwork.schedules.rows import ScheduleRecord, TriggerRecord, schedule_of, trigger_of
+from cogwork.schedules.rows import TriggerRecord, trigger_of
 from cogwork.schedules.store import utc_now
 from cogwork.schedules.trigger_rows import insert_trigger, made_trigger, polled, remove_trigger, write_trigger
 from graphs.language.triggers import EventTrigger, Schedule, ScheduleTrigger, Starting
@@ -67,11 +66,13 @@ def _schedules(
             )
             insert_schedule(connection, replace(made, source="spec"))
             continue
-        old: ScheduleRecord = schedule_of(kept[name])
-        changes = {"version": version, "input": dict(given), "options": dict(trigger.options)}
-        if old.definition != definition:
-            changes["definition"] = definition  # type: ignore[assignment]
-        changed_schedule(connection, old.id, changes, now)
+        changes = {
+            "version": version,
+            "input": dict(given),
+            "options": dict(trigger.options),
+            "definition": definition,
+        }
+        changed_schedule(connection, kept[name]["id"], changes, now)
 
 
 def _events(connection: Connection, workflow: str, wanted: Mapping[str, Starting], version: str, now: datetime) -> None:
@@ -105,6 +106,3 @@ def _source(definition: EventTrigger) -> object:
 
 def _id(prefix: str, name: str) -> str:
     return f"{prefix}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-__all__ = ["EngineError", "sync", "synced"]
