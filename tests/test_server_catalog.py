@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,31 @@ async def test_the_router_answers_a_question_over_documents(client: LangGraphCli
     state = await client.runs.wait(thread, "auto", input=asked)
     assert state["run"]["status"] == "completed"
     assert state["output"]
+
+
+@pytest.mark.req("D6", "E2", "R5")
+async def test_a_run_that_was_begun_there_has_an_execution_with_its_rest_its_end_and_its_history(
+    client: LangGraphClient, server: Server
+) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, "incident_triage", input={"log": "examples/data/shop.log"})
+    resting = _execution(server, thread)
+    assert (resting["status"], resting["reason"], resting["origin"]) == ("paused", "human", "langgraph")
+    await client.runs.wait(thread, "incident_triage", command={"resume": {"decision": "reject"}})
+    ended = _execution(server, thread)
+    assert ended["status"] == "completed" and ended["steps"] > 3
+    assert ended["kinds"][0] == "run.started" and ended["kinds"][-1] == "run.completed"
+
+
+def _execution(server: Server, thread: str) -> dict[str, Any]:
+    """What the server's records say of the execution on a thread."""
+    with closing(sqlite3.connect(server.state / "records.sqlite")) as records:
+        records.row_factory = sqlite3.Row
+        row = records.execute("SELECT * FROM cogwork_executions WHERE thread = ?", (thread,)).fetchone()
+        query = "SELECT kind FROM cogwork_events WHERE execution_id = ? ORDER BY seq"
+        kinds = [each["kind"] for each in records.execute(query, (row["id"],))]
+        steps = records.execute("SELECT count(*) FROM cogwork_steps WHERE execution_id = ?", (row["id"],)).fetchone()[0]
+    return {**dict(row), "kinds": kinds, "steps": steps}
 
 
 async def test_no_catalog_workflow_blocks_the_event_loop(server: Server) -> None:

@@ -153,7 +153,7 @@ class KeptGraphs:
 
     def _keep(self, key: Hashable, graph: Any) -> None:
         if isinstance(graph, WorkflowGraph):
-            graph.observer = self._recorder
+            graph.observer, graph.now = self._recorder, self._recorder.now
         self._made[key] = graph
         while len(self._made) > AT_HAND:
             self._made.popitem(last=False)
