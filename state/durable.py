@@ -104,7 +104,12 @@ class Owners(Protocol):
 
 
 class Witness(Protocol):
-    """Who is told what happens in one call of a graph, between taking up a run and leaving it."""
+    """Who is told what happens in one call of a graph, between taking up a run and leaving it.
+
+    Where it ``traces``, the ends of steps are told with what they gave.
+    """
+
+    traces: bool
 
     def saw(self, event: Event) -> None:
         """A step event; returns at once."""

@@ -320,3 +320,36 @@ async def test_a_dry_run_checks_and_walks_the_paths_and_leaves_nothing(engine: W
         await engine.dry_run(workflow_id, {"n": "x"})
     assert unfit.value.code == "invalid_input"
     assert (await engine.list_executions())["executions"] == []
+
+
+@pytest.mark.req("X1", "X2", "X3")
+async def test_trace_keeps_what_steps_gave_debug_tells_the_calls_and_clean_up_takes_the_checkpoints(
+    engine: WorkflowEngine,
+) -> None:
+    source = {
+        "cogwork": "v1",
+        "name": "reads",
+        "nodes": {"read": {"type": "tool", "tool": "tools.search", "args": {"query": "read a text file"}}},
+        "output": "{{ size(read.tools) }}",
+    }
+    options = {"mode": "sync", "trace": True, "debug": True}
+    execution = await engine.execute_workflow(source, {}, options)
+    result = await engine.get_execution_result(execution.id)
+    assert result["status"] == "completed", result["errors"]
+    [call] = result["calls"]
+    assert call["target"] == "tools.search" and call["args"] == {"query": "read a text file"}
+    ends = [told.event for told in [each async for each in execution.events()] if told.event.kind == "step.finished"]
+    assert ends[0].data["output"]["tools"], "the trace holds what the step gave"
+    usage = await engine.get_resource_usage(execution.id)
+    assert usage["calls"] == 1 and usage["seconds"] >= 0
+    assert (await engine.get_resource_usage())["memory_mb"] > 10
+    able = await engine.get_capabilities()
+    assert able["modes"] == ["sync", "async", "isolated"] and "tools.search" in able["tools"]
+    assert await engine.clean_up_execution(execution.id)
+    assert not await engine.clean_up_execution(execution.id)
+    after = await engine.get_execution_result(execution.id)
+    assert after["status"] == "completed" and after["output"]["intermediate_results"] == {}
+    waiting = await engine.execute_workflow(source, {}, delay="1h")
+    with pytest.raises(EngineError) as open_:
+        await engine.clean_up_execution(waiting.id)
+    assert open_.value.code == "in_use"

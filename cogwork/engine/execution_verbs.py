@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cogwork.engine.batches import Batch, Batches
 from cogwork.engine.handle import Handle
 from cogwork.engine.opened import Opened
+from cogwork.engine.resources import capabilities, cleaned, used
 from cogwork.engine.results import filter_of, result_for
 from cogwork.engine.trying import dry_run
 from cogwork.errors import EngineError
@@ -156,6 +157,27 @@ class ExecutionVerbs(Opened):
         execution = await self.parts.executions.get(execution_id)
         here = execution.mode == "sync"
         return Handle(self, await self._owned(self.parts.dispatch.resume(execution_id, answers, here=here)))
+
+    async def clean_up_execution(self, execution_id: str) -> bool:
+        """Take away what an execution that has ended holds beside its record: its checkpoints and calls; whether it held any.
+
+        Raises:
+            EngineError: ``execution_not_found``; ``in_use`` for one that is open.
+        """
+        return await cleaned(self.parts, execution_id)
+
+    async def get_resource_usage(self, execution_id: str | None = None) -> dict[str, Json]:
+        """What an execution has used: time, tokens, cost and, where it ran isolated, processor time and memory; or what this
+        process uses.
+
+        Raises:
+            EngineError: ``execution_not_found``.
+        """
+        return await used(self.parts, execution_id)
+
+    async def get_capabilities(self) -> dict[str, Json]:
+        """What can be executed here and how: modes, kinds of steps, models, tools, queues, databases."""
+        return await asyncio.to_thread(capabilities, self.parts)
 
     def follow(self, execution_id: str, after: int = 0) -> AsyncIterator[Told]:
         """What happens in an execution, from the beginning or after that number, to its end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -39,7 +39,11 @@ async def result_for(parts: Parts, name: str) -> ExecutionResult:
         run = channels.get("run")
         if isinstance(run, dict) and run.get("id") == execution.run:
             values = channels
-    return result_of(execution, output, values, rows)
+    made = result_of(execution, output, values, rows)
+    if not execution.options.get("debug") or not values:
+        return made
+    calls = await parts.saver.calls.of_run(execution.thread, execution.run)
+    return replace(made, calls=tuple(asdict(call) for call in calls.values()))
 
 
 def filter_of(**given: Any) -> Filter:

@@ -81,6 +81,8 @@ class Recorder:
 class Silent:
     """The witness of a call that repeats an end which is recorded already."""
 
+    traces = False
+
     def saw(self, event: Event) -> None:
         """Nothing is new."""
 
@@ -101,7 +103,8 @@ class Watch:
         self._taking = taking
         self.execution = execution
         options = execution.options
-        self._quiet = not (options.get("trace") or options.get("streaming"))
+        self.traces = bool(options.get("trace"))
+        self._quiet = not (self.traces or options.get("streaming"))
         self._text: Event | None = None
 
     def saw(self, event: Event) -> None:

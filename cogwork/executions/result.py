@@ -37,6 +37,8 @@ class ExecutionResult:
     errors: tuple[Mapping[str, Json], ...] = ()
     warnings: tuple[Mapping[str, Json], ...] = ()
     metrics: Mapping[str, Json] = field(default_factory=dict)
+    calls: tuple[Mapping[str, Json], ...] = ()
+    """Each call of a tool or model, where the execution was asked for with ``debug``."""
 
     @property
     def success(self) -> bool:
@@ -74,6 +76,7 @@ class ExecutionResult:
             "warnings": [dict(warning) for warning in self.warnings],
             "metrics": dict(self.metrics),
             "resources_used": dict(self.execution.resources),
+            **({"calls": [dict(call) for call in self.calls]} if self.calls else {}),
         }
 
 

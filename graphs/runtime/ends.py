@@ -49,6 +49,8 @@ def settle_outcome(scheduler: Scheduler, batch: Batch, member: Instance, outcome
     batch.settle(member, record, outcome.value)
     if scheduler.heard:
         seconds = elapsed(record)
+        if scheduler.witness is not None and scheduler.witness.traces:
+            shown["output"] = outcome.value
         scheduler.emit("step.finished", member.path, attempts=more.get("attempts", 1), seconds=seconds, **shown)
 
 
