@@ -195,6 +195,10 @@ async def test_unknown_names_are_errors_with_code_suggestions_and_request_id(eng
     assert [each["code"] for each in told] == ["workflow_not_found", "execution_not_found", "invalid_input"]
     assert "plain" in told[0]["message"] and execution.id in told[1]["details"]["suggestions"]
     assert all(each["request_id"].startswith("req-") for each in told)
+    waiting = await engine.execute_workflow("plain", {}, delay="1h")
+    with pytest.raises(EngineError) as late:
+        await waiting.result(0.1)
+    assert late.value.code == "execution_timeout" and late.value.details["status"] == "pending"
 
 
 @pytest.mark.req("M7", "R5")
@@ -353,3 +357,22 @@ async def test_trace_keeps_what_steps_gave_debug_tells_the_calls_and_clean_up_ta
     with pytest.raises(EngineError) as open_:
         await engine.clean_up_execution(waiting.id)
     assert open_.value.code == "in_use"
+
+
+@pytest.mark.req("M7", "R5", "E2")
+async def test_a_workflow_that_calls_another_as_a_tool_has_it_recorded_as_an_execution_of_its_own(
+    engine: WorkflowEngine,
+) -> None:
+    await engine.create_workflow(source=PLAIN)
+    outer = {
+        "cogwork": "v1",
+        "name": "outer",
+        "nodes": {"call": {"type": "tool", "tool": "workflow.plain", "args": {"n": 4}}},
+        "output": "{{ call }}",
+    }
+    await engine.create_workflow(source=outer)
+    execution = await engine.execute_workflow("outer", {})
+    result = await execution.wait(60)
+    assert result["status"] == "completed" and result.output == 8, result["errors"]
+    [child] = (await engine.list_executions(parent_id=execution.id))["executions"]
+    assert (child["workflow"], child["status"], child["origin"]) == ("plain", "completed", "workflow")

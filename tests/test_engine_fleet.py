@@ -15,7 +15,7 @@ from cogwork.executions.listing import Filter, listed
 from tests.clusters import cluster, schema
 from tests.fleet import CHAIN, Fleet, asked, attempts, drop, ended, fleet, repeated, shared
 
-pytestmark = [pytest.mark.req("E2", "M2", "M8", "R3"), pytest.mark.slow]
+pytestmark = [pytest.mark.req("E2", "M2", "M8", "R3", "E9"), pytest.mark.slow]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

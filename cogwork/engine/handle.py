@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cogwork.errors import EngineError
+
 if TYPE_CHECKING:
     from cogwork.engine.execution_verbs import ExecutionVerbs
     from cogwork.executions.history import Told
@@ -29,6 +31,22 @@ class Handle(Mapping[str, "Json"]):
         """What it has come to once it has ended or rests, or after so many seconds."""
         await self._engine.parts.dispatch.wait(self.id, seconds)
         return await self._engine.get_execution_result(self.id)
+
+    async def result(self, seconds: float | None = None) -> ExecutionResult:
+        """What it has come to, once it has ended or rests.
+
+        Raises:
+            EngineError: ``execution_timeout``; it still goes on after so many seconds.
+        """
+        found = await self.wait(seconds)
+        if found.execution.status in ("pending", "running"):
+            raise EngineError(
+                "execution_timeout",
+                f"Execution {self.id} is {found.execution.status} after {seconds:g} s, and goes on: wait longer, or cancel it",
+                execution_id=self.id,
+                status=found.execution.status,
+            )
+        return found
 
     def events(self, after: int = 0) -> AsyncIterator[Told]:
         """What happens in it, from the beginning (or after that number) to its end."""
