@@ -7,12 +7,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cogwork.cli import context, exits, overriding, render
+from cogwork.cli import context, exits, overriding, render, shown
 from cogwork.cli.runs import Pairs, Whole
 
 if TYPE_CHECKING:
@@ -142,8 +141,8 @@ def start(
     if json:
         render.write_json(execution.to_dict())
     else:
-        _tell(execution)
-    raise typer.Exit(_code(execution))
+        shown.told(execution)
+    raise typer.Exit(shown.code(execution))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +218,9 @@ def executions(
     if not page.items:
         render.note(("no executions", "dim"))
         return
-    render.columns([_row(each) for each in page.items], ("EXECUTION", "STATUS", "ASKED", "TOOK", "VERSION", "FROM"))
+    render.columns(
+        [shown.row(each) for each in page.items], ("EXECUTION", "STATUS", "ASKED", "TOOK", "VERSION", "FROM")
+    )
     if page.cursor is not None:
         render.note(("more: --cursor ", "dim"), page.cursor)
 
@@ -231,14 +232,14 @@ def follow(
 ) -> None:
     """What has happened in an execution, and what happens, until it ends or rests."""
 
-    async def told() -> None:
+    async def seen() -> None:
         async with _opened() as parts:
             await parts.executions.get(name)
             over = lambda status: status not in ("pending", "running")  # noqa: E731
             async for each in parts.history.follow(name, after=after, ended=over):
-                _tell_event(each, json=json)
+                shown.told_event(each, json=json)
 
-    asyncio.run(told())
+    asyncio.run(seen())
 
 
 def result(name: Name, json: context.Json = False) -> None:
@@ -253,12 +254,12 @@ def result(name: Name, json: context.Json = False) -> None:
     if json:
         render.write_json(made.to_dict())
     else:
-        _tell(made.execution)
+        shown.told(made.execution)
         if made.output is not None:
             render.value(made.output, title="Output")
         for warning in made.warnings:
             render.note(("warning: ", "yellow"), f"{warning.get('node')}: {warning.get('message')}")
-    raise typer.Exit(_code(made.execution))
+    raise typer.Exit(shown.code(made.execution))
 
 
 def batch(
@@ -304,54 +305,3 @@ async def _batch(workflow: str, given: list[Any], options: dict[str, Any], *, wa
             await asyncio.sleep(1.0)
             made = await batches.get(made.id)
         return made
-
-
-# -- telling -----------------------------------------------------------------------------------------------------------
-
-
-def _tell(execution: Execution) -> None:
-    from cogwork.cli.reasons import brief_status
-
-    mark = f"{render.MARKS.get(execution.status, '·')} {brief_status(execution.status, execution.reason)}"
-    render.say((mark, render.STYLES.get(execution.status, "")), f"  {execution.id}")
-    if execution.status == "pending":
-        render.note(("a worker runs it: cogwork worker; follow it with: cogwork follow ", "dim"), execution.id)
-    if execution.error:
-        render.note((str(execution.error.get("message")), "red"))
-    for question in execution.questions:
-        render.say(f"? {question.get('at')}  {question.get('ask')}")
-    if execution.status == "paused":
-        render.note(("go on with it: cogwork resume ", "dim"), execution.id)
-
-
-def _row(each: Execution) -> list[str | tuple[str, str]]:
-    from cogwork.cli.inspect import clock, took
-    from cogwork.cli.reasons import brief_status
-
-    mark = f"{render.MARKS.get(each.status, '·')} {brief_status(each.status, each.reason)}"
-    begun = each.started_at.isoformat() if each.started_at else ""
-    ended = each.ended_at.isoformat() if each.ended_at else ""
-    return [
-        each.id,
-        (mark, render.STYLES.get(each.status, "")),
-        clock(each.created_at.isoformat()),
-        took(begun, ended) if begun else "",
-        str(each.version or ""),
-        (each.origin, "dim"),
-    ]
-
-
-def _tell_event(each: Any, *, json: bool) -> None:
-    if json:
-        render.write_json(each.to_dict(), indent=None)
-        return
-    event = each.event
-    at = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S")
-    more = event.data.get("error") or {}
-    said = more.get("message") or event.data.get("cause") or event.data.get("text") or ""
-    render.say((f"{each.seq:>5} {at} ", "dim"), f"{event.kind:<14} ", (event.step, "cyan"), f"  {said}"[:160])
-
-
-def _code(execution: Execution) -> int:
-    codes = {"failed": exits.FAILED, "cancelled": exits.CANCELLED, "paused": exits.RESTS}
-    return codes.get(execution.status, exits.DONE)
