@@ -134,7 +134,7 @@ def test_lines_go_on_after_a_backslash_and_an_input_can_be_named(shell: Shell) -
     assert next(e for e in events if e["event"] == "chat.messages")["messages"][0]["content"] == "One\ntwo"
     shell.run("chat", "asks.yaml", "--field", "nothing", code=2)
     assert "it has request" in shell.errors
-    shell.run("chat", "--session", "chat-none", code=1)
+    shell.run("chat", "--session", "chat-none", code=4)
     assert "There is no session 'chat-none'" in shell.errors
 
 
@@ -161,5 +161,5 @@ def test_memory_is_added_searched_listed_and_forgotten(shell: Shell) -> None:
     assert shell.json("memory", "--user", "bob") == []
     shell.run("memory", "forget", added["id"][:6])
     assert shell.json("memory") == []
-    shell.run("memory", "add", "x", "--type", "rumour", code=1)
+    shell.run("memory", "add", "x", "--type", "rumour", code=2)
     assert "it is factual, procedural, episodic, preference" in shell.errors

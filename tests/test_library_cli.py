@@ -60,7 +60,7 @@ def test_publishing_labelling_and_rolling_back_from_the_command_line() -> None:
     assert data("library", "rollback", "flow", "1")["version"] == 1
     assert data("library", "label", "flow", "prod", "2")["labels"]["prod"] == 2
     assert len(data("library", "versions", "flow", "--moves")) == 5
-    assert "no version '7'" in said("library", "rollback", "flow", "7", code=1).stderr
+    assert "no version '7'" in said("library", "rollback", "flow", "7", code=4).stderr
     said("library", "publish", write(3), "--expect", "2", code=1)
 
 

@@ -146,7 +146,7 @@ def test_nothing_is_taken_away_that_is_kept_for_ever() -> None:
 def test_every_column_that_could_hold_a_payload_is_known_to_hold_one_or_not() -> None:
     others = {
         "id", "run", "workflow_id", "digest", "request", "batch_id", "reason", "owner", "outcome", "source_id",
-        "conversation_id", "topic_id", "version", "label", "name",
+        "conversation_id", "topic_id", "version", "label", "name", "summarised_by",
     }  # fmt: skip
     for table in METADATA.sorted_tables:
         for column in table.c:
@@ -336,7 +336,7 @@ def converse(records: Records, id: str, *, messages: int = 5, **more: Any) -> No
     def write(connection: Connection) -> None:
         times = {"created_at": ago(300), "updated_at": ago(300)}
         row = {"id": id, "status": "active", "preferences": {}, "state": {}, "metadata": {}, **times, **more}
-        connection.execute(sa.insert(SESSIONS).values(**row))
+        connection.execute(sa.insert(SESSIONS).values(active_at=ago(300), **row))
         connection.execute(sa.insert(CONVERSATIONS).values(id=f"c-{id}", session_id=id, context={}, **times))
         topic = {"id": f"t-{id}", "conversation_id": f"c-{id}", "topic": "x", "created_at": ago(300)}
         connection.execute(sa.insert(TOPICS).values(**topic))
