@@ -16,14 +16,14 @@ from state.values import Json
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a segment; ``worked`` are the seconds of the execution's segments before this one, ``context`` what the
-    execution was asked for with."""
+    """One attempt at a segment; ``worked`` are the seconds of the execution's segments before this one, ``context`` is what the
+    execution began with."""
 
     execution: Execution
     number: int
     command: Mapping[str, Json]
     worked: float
-    context: Mapping[str, Json]
+    context: Mapping[str, Json] | None = None
 
 
 def attempted(connection: Connection, name: str, number: int) -> Attempt:
@@ -42,4 +42,4 @@ def attempted(connection: Connection, name: str, number: int) -> Attempt:
     over = [row for row in rows if row.number < number and row.started_at is not None and row.ended_at is not None]
     worked = sum((row.ended_at - row.started_at).total_seconds() for row in over)
     first = next((row.command for row in rows if row.number == 1), None) or {}
-    return Attempt(execution, number, command or {"kind": "go_on"}, worked, first.get("context") or {})
+    return Attempt(execution, number, command or {"kind": "go_on"}, worked, first.get("context") or None)

@@ -19,6 +19,8 @@ from cogwork.records.tables.executions import EXECUTIONS
 from state.errors import Fault
 
 AT_ONCE: Final = 100
+UNBORN_SECONDS: Final = 60.0
+"""How long an execution may be about to run in a caller's process: longer than that waits for another one to let go of it."""
 LOST_SECONDS: Final = 10.0
 """How long an execution counts as running although nobody works on it: one may just be letting go of it."""
 
@@ -36,9 +38,11 @@ def chores(parts: Parts, *, sweep: Callable[[], Any] | None = None) -> list[Chor
 async def wake(parts: Parts) -> int:
     """Let executions go on whose questions or deadlines have expired; how many."""
     now = parts.executions.now()
+    # One that has begun and waits in the queue is ended by whoever takes it up: here it would only stand in the way of others.
+    unbegun = sa.and_(EXECUTIONS.c.status == "pending", EXECUTIONS.c.run == "")
     query = (
         sa.select(EXECUTIONS)
-        .where(EXECUTIONS.c.wake_at <= now, EXECUTIONS.c.status.in_(("pending", "paused")))
+        .where(EXECUTIONS.c.wake_at <= now, sa.or_(EXECUTIONS.c.status == "paused", unbegun))
         .order_by(EXECUTIONS.c.wake_at)
         .limit(AT_ONCE)
     )
@@ -62,34 +66,45 @@ async def _woken(parts: Parts, execution: Execution) -> None:
 async def orphans(parts: Parts) -> int:
     """Note executions that count as running although whoever worked on them has died; how many.
 
-    Those of the queue go on in another worker; those that ran in a caller's process rest as interrupted.
+    Those of the queue go on in another worker; those that ran, or were about to run, in a caller's process rest as interrupted.
     """
-    before = parts.executions.now() - timedelta(seconds=LOST_SECONDS)
-    query = (
-        sa.select(EXECUTIONS)
-        .where(EXECUTIONS.c.status == "running", EXECUTIONS.c.updated_at < before)
-        .order_by(EXECUTIONS.c.updated_at)
-        .limit(AT_ONCE)
-    )
+    now = parts.executions.now()
+    lost, unborn = now - timedelta(seconds=LOST_SECONDS), now - timedelta(seconds=UNBORN_SECONDS)
+    here = sa.and_(EXECUTIONS.c.status == "pending", EXECUTIONS.c.mode == "sync", EXECUTIONS.c.updated_at < unborn)
+    running = sa.and_(EXECUTIONS.c.status == "running", EXECUTIONS.c.updated_at < lost)
+    query = sa.select(EXECUTIONS).where(sa.or_(running, here)).order_by(EXECUTIONS.c.updated_at).limit(AT_ONCE)
     rows = await parts.records.reading(lambda c: c.execute(query).mappings().all())
     left = [row for row in rows if not await asyncio.to_thread(parts.saver.owners.alive, row["thread"])]
     if not left:
         return 0
-    names = [segment_id(row["id"], row["segment"]) for row in left if row["mode"] != "sync"]
-    queue = await asyncio.to_thread(parts.queue) if names else None
-    known = await queue.standing(names) if queue is not None else {}
+    queue = await asyncio.to_thread(parts.queue)
+    known = await queue.standing([segment_id(row["id"], row["segment"]) for row in left])
     count = 0
     for row in left:
         if known.get(segment_id(row["id"], row["segment"])) in ("ENQUEUED", "PENDING", "DELAYED"):
             continue  # The queue takes it up again by itself.
         with suppress(IllegalMove):
-            await parts.executions.move(
-                row["id"], "paused", among=("running",), reason="interrupted", owner=row["owner"]
-            )
+            await _left(parts, execution_of(row), row["owner"])
             count += 1
-            if row["mode"] != "sync":
-                await parts.dispatch.resume(row["id"])
     return count
+
+
+async def _left(parts: Parts, execution: Execution, owner: str) -> None:
+    """Nobody works on the execution any more, and nobody will by itself.
+
+    Raises:
+        IllegalMove: somebody does.
+    """
+    if execution.mode != "sync":
+        await parts.dispatch.take_over(execution, owner)
+        return
+    command = await parts.executions.command_of(execution.id, execution.segment)
+    if execution.status == "pending" and command.get("kind") in ("cancel", "expire"):
+        await parts.dispatch.enqueue(execution)
+        return
+    among, number = (execution.status,), execution.segment
+    await parts.executions.move(execution.id, "paused", among=among, number=number, reason="interrupted", owner=owner)
+    await parts.dispatch.heeded(execution.id)
 
 
 async def tidy(parts: Parts) -> int:

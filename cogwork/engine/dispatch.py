@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from cogwork.engine.answering import addressed
 from cogwork.engine.queue import QueueClient, segment_id
-from cogwork.engine.segments import Segments
+from cogwork.engine.segments import Segments, ending
 from cogwork.errors import EngineError
 from cogwork.executions.record import Execution, execution_of
 from cogwork.executions.statuses import IllegalMove
@@ -50,6 +51,7 @@ class Dispatch:
         queue: Callable[[], QueueClient],
     ) -> None:
         self.executions, self.segments, self.saver, self._queue = executions, segments, saver, queue
+        self._looked: tuple[datetime, str] | None = None
 
     # -- starting --------------------------------------------------------------------------------------------
 
@@ -62,7 +64,7 @@ class Dispatch:
         queue = await asyncio.to_thread(self._queue)
         queue.queues.known(asked.options.queue, asked.workflow)
         execution, new = await self.executions.create(asked)
-        if new or execution.status == "pending":
+        if new or (execution.status == "pending" and execution.mode != "sync"):
             await self.enqueue(execution)
         return execution
 
@@ -73,9 +75,24 @@ class Dispatch:
             EngineError: ``invalid_input``.
         """
         execution, new = await self.executions.create(asked)
-        if new:
-            await self.segments.run(execution.id, 1, told)
+        return await self._here(execution, told) if new else execution
+
+    async def _here(self, execution: Execution, told: Callable[[Event], None] | None) -> Execution:
+        """Run the execution's segment in this process; where the caller goes away before it begins, it can be resumed."""
+        try:
+            await self.segments.run(execution.id, execution.segment, told)
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.ensure_future(self._interrupted(execution)))
+            raise
         return await self.executions.get(execution.id)
+
+    async def _interrupted(self, execution: Execution) -> None:
+        if execution.mode == "sync":
+            with suppress(IllegalMove):
+                number = execution.segment
+                await self.executions.move(
+                    execution.id, "paused", among=("pending",), number=number, reason="interrupted"
+                )
 
     async def enqueue(self, execution: Execution) -> None:
         """Let a worker run the execution's current segment."""
@@ -102,21 +119,44 @@ class Dispatch:
             IllegalMove: it rests already, or has ended.
             EngineError: ``execution_not_found``.
         """
+        end = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            execution = await self.executions.get(name)
+            if execution.status == "pending":
+                with suppress(IllegalMove):
+                    return await self._paused_waiting(execution)
+                continue
+            if execution.status != "running":
+                raise IllegalMove(name, execution.status, "paused", "paused")
+            await self.saver.requests.make(execution.thread, request("pause", reason))
+            execution = await self._settled(name) if wait else await self.executions.get(name)
+            # One that its worker handed on meanwhile has not heeded it.
+            if execution.status != "pending" or asyncio.get_running_loop().time() > end:
+                return execution
+
+    async def _paused_waiting(self, execution: Execution) -> Execution:
+        """The execution, paused while it waits in the queue; where somebody had asked that it end, it ends.
+
+        Raises:
+            IllegalMove: it does not wait any more.
+        """
+        await self.executions.move(
+            execution.id, "paused", among=("pending",), number=execution.segment, reason="requested"
+        )
+        await self._withdrawn(execution)
+        return await self.heeded(execution.id)
+
+    async def heeded(self, name: str) -> Execution:
+        """The execution; where it rests although somebody has asked that it end, it goes on to do so."""
         execution = await self.executions.get(name)
-        if execution.status == "pending":
-            try:
-                paused = await self.executions.move(
-                    name, "paused", among=("pending",), verb="paused", reason="requested"
-                )
-            except IllegalMove:
-                execution = await self.executions.get(name)
-            else:
-                await self._withdrawn(execution)
-                return paused
-        if execution.status != "running":
-            raise IllegalMove(name, execution.status, "paused", "paused")
-        await self.saver.requests.make(execution.thread, request("pause", reason))
-        return await self._settled(name) if wait else await self.executions.get(name)
+        if execution.status != "paused":
+            return execution
+        asked = await self.saver.requests.open(execution.thread)
+        if asked is None or asked.kind != "cancel":
+            return execution
+        with suppress(IllegalMove):
+            await self._go_on(execution, ending(asked))
+        return await self.executions.get(name)
 
     # -- resuming --------------------------------------------------------------------------------------------
 
@@ -132,17 +172,26 @@ class Dispatch:
             EngineError: ``invalid_input`` for answers to what nobody asks.
             IllegalMove: it is not paused.
         """
-        execution = await self.executions.get(name)
-        if execution.status != "paused":
-            raise IllegalMove(name, execution.status, "running", "resumed")
+        while True:
+            execution = await self.executions.get(name)
+            if execution.status != "paused":
+                raise IllegalMove(name, execution.status, "running", "resumed")
+            command = await self._command(execution, self._answering(execution, answers))
+            try:
+                return await self._go_on(execution, command, told=told, here=here)
+            except IllegalMove as err:
+                # It may rest again, and ask something else: then the answers are looked at anew.
+                if err.details.get("status") != "paused":
+                    raise
+
+    def _answering(self, execution: Execution, answers: Any) -> dict[str, Json]:
+        """What the segment begins with that is given these answers."""
         taken = addressed(execution, answers, self.executions.now()) if answers is not None else {}
         if not taken and execution.questions and not self._expired(execution):
             asks = ", ".join(str(question.get("at")) for question in execution.questions)
-            raise EngineError(
-                "invalid_input", f"Execution {name} waits for an answer at {asks}: give it", execution_id=name
-            )
-        command = await self._command(execution, {"kind": "go_on", **({"answers": taken} if taken else {})})
-        return await self._go_on(name, command, told=told, here=here)
+            message = f"Execution {execution.id} waits for an answer at {asks}: give it"
+            raise EngineError("invalid_input", message, execution_id=execution.id)
+        return {"kind": "go_on", **({"answers": taken} if taken else {})}
 
     def _expired(self, execution: Execution) -> bool:
         return execution.wake_at is not None and execution.wake_at <= self.executions.now()
@@ -152,14 +201,18 @@ class Dispatch:
         return command if execution.run else await self.executions.command_of(execution.id, 1)
 
     async def _go_on(
-        self, name: str, command: Mapping[str, Json], *, told: Callable[[Event], None] | None = None, here: bool = False
+        self,
+        rests: Execution,
+        command: Mapping[str, Json],
+        *,
+        told: Callable[[Event], None] | None = None,
+        here: bool = False,
     ) -> Execution:
-        execution = await self.executions.next_segment(name, command)
-        if not here:
-            await self.enqueue(execution)
-            return execution
-        await self.segments.run(name, execution.segment, told)
-        return await self.executions.get(name)
+        execution = await self.executions.next_segment(rests.id, command, number=rests.segment)
+        if here:
+            return await self._here(execution, told)
+        await self.enqueue(execution)
+        return execution
 
     async def expire(self, execution: Execution, reason: str) -> Execution:
         """Go on with an execution whose time is up: of a question, or with a ``reason`` of its own, so that it fails.
@@ -168,18 +221,24 @@ class Dispatch:
             IllegalMove: it is not paused any more.
         """
         command: dict[str, Json] = {"kind": "expire", "reason": reason} if reason else {"kind": "go_on"}
-        return await self._go_on(execution.id, command)
+        return await self._go_on(execution, command)
 
-    async def hand_on(self, name: str) -> None:
-        """Queue the next segment of an execution that its worker has let go of."""
-        now = self.executions.now()
+    async def hand_on(self, name: str, number: int) -> None:
+        """Queue the segment after ``number`` of an execution that its worker has let go of; where it is not there any more, it
+        stays as it is."""
+        with suppress(IllegalMove):
+            await self.enqueue(await self.executions.next_segment(name, None, among=("pending",), number=number))
 
-        def next_one(connection: Any) -> Execution | None:
-            return _handed_on(connection, name, now)
+    async def take_over(self, execution: Execution, owner: str) -> None:
+        """Queue the next segment of an execution whose worker, which held ``owner``, has died.
 
-        execution = await self.executions.records.writing(next_one)
-        if execution is not None:
-            await self.enqueue(execution)
+        Raises:
+            IllegalMove: somebody has taken it over, or it has come to an end.
+        """
+        number = execution.segment
+        await self.enqueue(
+            await self.executions.next_segment(execution.id, None, among=("running",), number=number, owner=owner)
+        )
 
     # -- cancelling ------------------------------------------------------------------------------------------
 
@@ -194,19 +253,24 @@ class Dispatch:
             IllegalMove: it has ended.
             EngineError: ``execution_not_found``.
         """
-        execution = await self.executions.get(name)
-        if execution.ended:
-            raise IllegalMove(name, execution.status, "cancelled", "cancelled")
-        if not execution.run or execution.status == "pending":
-            ended = await self._never_begun(execution, reason)
-            if ended is not None:
-                return ended
+        asked = request("cancel", reason, undo=undo)
+        while True:
             execution = await self.executions.get(name)
-        if execution.status == "paused":
-            command = {"kind": "cancel", "undo": undo, "reason": reason}
-            execution = await self._go_on(name, command, here=here)
-        else:
-            await self.saver.requests.make(execution.thread, request("cancel", reason, undo=undo))
+            if execution.ended:
+                raise IllegalMove(name, execution.status, "cancelled", "cancelled")
+            if not execution.run:
+                ended = await self._never_begun(execution, reason)
+                if ended is not None:
+                    return ended
+                execution = await self.executions.get(name)
+            if execution.status in ("pending", "running"):
+                await self.saver.requests.make(execution.thread, asked)
+                # It may have come to rest before that could be heeded; whoever lets it rest later sees it.
+                await self.heeded(name)
+                break
+            with suppress(IllegalMove):  # Somebody has resumed it, or it has ended: look again.
+                await self._go_on(execution, ending(asked), here=here)
+                break
         return await self._settled(name, ended=True) if wait else await self.executions.get(name)
 
     async def _never_begun(self, execution: Execution, reason: str) -> Execution | None:
@@ -216,7 +280,12 @@ class Dispatch:
         told = {"class": "cancelled", "message": reason or "the execution was cancelled before it began", "node": ""}
         try:
             ended = await self.executions.move(
-                execution.id, "cancelled", among=("pending", "paused"), verb="cancelled", error=told
+                execution.id,
+                "cancelled",
+                among=("pending", "paused"),
+                number=execution.segment,
+                verb="cancelled",
+                error=told,
             )
         except IllegalMove:
             return None
@@ -256,14 +325,15 @@ class Dispatch:
         """Tell the queue of executions that are pending and that it does not know; how many."""
         queue = await asyncio.to_thread(self._queue)
         before = self.executions.now() - timedelta(seconds=LOST_SECONDS)
-        query = (
-            sa.select(EXECUTIONS)
-            .where(EXECUTIONS.c.status == "pending", EXECUTIONS.c.updated_at < before, EXECUTIONS.c.mode != "sync")
-            .order_by(EXECUTIONS.c.updated_at)
-            .limit(limit)
-        )
+        place = sa.tuple_(EXECUTIONS.c.created_at, EXECUTIONS.c.id)
+        matching = [EXECUTIONS.c.status == "pending", EXECUTIONS.c.updated_at < before, EXECUTIONS.c.mode != "sync"]
+        if self._looked is not None:  # However many wait, all are looked at in turn.
+            after = sa.tuple_(sa.literal(self._looked[0], EXECUTIONS.c.created_at.type), sa.literal(self._looked[1]))
+            matching.append(place > after)
+        query = sa.select(EXECUTIONS).where(*matching).order_by(EXECUTIONS.c.created_at, EXECUTIONS.c.id).limit(limit)
         rows = await self.executions.records.reading(lambda c: c.execute(query).mappings().all())
         waiting = [execution_of(row) for row in rows]
+        self._looked = (waiting[-1].created_at, waiting[-1].id) if len(waiting) == limit else None
         return await self._told_again(queue, waiting) if waiting else 0
 
     async def _told_again(self, queue: QueueClient, waiting: Sequence[Execution]) -> int:
@@ -274,22 +344,5 @@ class Dispatch:
         # Segments that have ended in the queue, though the execution is pending again: their successor was never queued.
         for each in waiting:
             if known.get(segment_id(each.id, each.segment)) in ("SUCCESS", "ERROR", "CANCELLED"):
-                await self.hand_on(each.id)
+                await self.hand_on(each.id, each.segment)
         return len(lost)
-
-
-def _handed_on(connection: Any, name: str, now: datetime) -> Execution | None:
-    from cogwork.executions.store import found, queue_segment
-
-    matching = (EXECUTIONS.c.id == name, EXECUTIONS.c.status == "pending")
-    execution = found(connection, name)
-    number = execution.segment + 1
-    done = connection.execute(
-        sa.update(EXECUTIONS)
-        .where(*matching, EXECUTIONS.c.segment == execution.segment)
-        .values(segment=number, updated_at=now)
-    )
-    if done.rowcount == 0:
-        return None
-    queue_segment(connection, name, number, {"kind": "go_on"}, now)
-    return found(connection, name)

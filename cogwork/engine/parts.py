@@ -114,7 +114,7 @@ class Shared:
         recorder = Recorder(records, history, origin=self.origin, now=self.now)
         bundles = house.specs()
         graphs = KeptGraphs(bundles, house, saver, recorder, library)
-        segments = Segments(executions, recorder, graphs, talks=self.talks)
+        segments = Segments(executions, recorder, graphs, saver, talks=self.talks)
         return Parts(
             house=house,
             library=library,

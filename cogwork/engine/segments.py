@@ -24,7 +24,7 @@ from cogwork.executions.store import Executions
 from cogwork.store.errors import StoreError
 from graphs.graph import WorkflowGraph
 from graphs.keeping import SHUTDOWN, request
-from state.durable import Request
+from state.durable import Durable, Request
 from state.errors import AnswerRefused, CogworkError, Fault, InputRefused, NotResumable, Owned, SpecError, Unrecorded
 from state.events import Event
 from state.values import Json
@@ -48,12 +48,13 @@ class Segments:
         executions: Executions,
         recorder: Recorder,
         graphs: Graphs,
+        saver: Durable,
         *,
         worker: str = "",
         most_stuck: int = MOST_STUCK,
         talks: Talks | None = None,
     ) -> None:
-        self.talks = talks
+        self.talks, self.requests, self.owners = talks, saver.requests, saver.owners
         self.executions, self.recorder, self.graphs = executions, recorder, graphs
         self.worker, self.most_stuck = worker, most_stuck
         self.at_work: dict[str, Any] = {}
@@ -71,9 +72,11 @@ class Segments:
             try:
                 attempt = await self.executions.records.reading(lambda connection: attempted(connection, name, number))
                 execution = attempt.execution
-                if execution.segment != number or execution.ended or execution.status == "paused":
+                if execution.segment != number or execution.ended:
                     return "stale"
-                outcome = await self._driven(attempt, told)
+                outcome = "stale" if execution.status == "paused" else await self._driven(attempt, told)
+                if (following := await self._left_to_end(name, number)) is not None:
+                    return await self.run(name, following, told)
                 await self._afterwards(name, outcome)
                 return outcome
             except (StoreError, Unrecorded, EngineError) as err:
@@ -85,6 +88,19 @@ class Segments:
                 log.warning("Execution %s is taken up again in %.1f s: %s", name, pause, err)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_SECONDS)
+
+    async def _left_to_end(self, name: str, number: int) -> int | None:
+        """The segment that ends an execution which has come to rest while somebody asked that it end; None where nobody has."""
+        execution = await self.executions.get(name)
+        if execution.status != "paused" or execution.segment != number:
+            return None
+        asked = await self.requests.open(execution.thread)
+        if asked is None or asked.kind != "cancel":
+            return None
+        try:
+            return (await self.executions.next_segment(name, ending(asked), number=number)).segment
+        except IllegalMove:
+            return None
 
     async def _afterwards(self, name: str, outcome: str) -> None:
         """Let the session that the execution belongs to have what it came to."""
@@ -140,6 +156,9 @@ class Segments:
         config = self.config(attempt, snapshot)
         if (end := end_of(graph, snapshot)) is not None:
             return await self._noted(execution, graph, snapshot, end, config)
+        if _unbegun(snapshot) and (asked := _asked(attempt.command) or await self.requests.open(execution.thread)):
+            if asked.kind == "cancel":
+                return await self._over(attempt, asked)
         input, more = await self._given(attempt, snapshot, graph)
         self.at_work[execution.thread] = graph.checkpointer
         tokens = told is not None or bool(execution.options.get("streaming") or execution.options.get("trace"))
@@ -192,10 +211,9 @@ class Segments:
     async def _given(self, attempt: Attempt, snapshot: Any, graph: Runnable) -> tuple[Any, dict[str, Any]]:
         """The input of the call, and what is given beside it."""
         execution, command = attempt.execution, attempt.command
-        more: dict[str, Any] = {"context": dict(attempt.context) or None}
-        if snapshot.created_at is None or "__start__" in snapshot.next:
-            input = await self.executions.input_of(execution)
-            return input, more
+        more: dict[str, Any] = {"context": attempt.context}
+        if _unbegun(snapshot):
+            return await self.executions.input_of(execution), more
         if (asked := _asked(command)) is not None:
             await graph.checkpointer.requests.make(execution.thread, asked)
         answers = command.get("answers") or {}
@@ -237,9 +255,31 @@ class Segments:
     async def _failed(self, execution: Execution, error: Mapping[str, Json]) -> str:
         """The execution has failed without its graph."""
         with suppress(IllegalMove):
-            why = str(error.get("class"))
-            await self.executions.move(execution.id, "failed", reason=why, error=dict(error), owner=None)
+            why, number = str(error.get("class")), execution.segment
+            among = ("pending", "running")
+            await self.executions.move(
+                execution.id, "failed", among=among, number=number, reason=why, error=dict(error)
+            )
             return "failed"
+        return (await self.executions.get(execution.id)).status
+
+    async def _over(self, attempt: Attempt, asked: Request) -> str:
+        """The execution has been cancelled, or its time is up, before its first checkpoint: nothing of it has run."""
+        execution, timed_out = attempt.execution, asked.fault == "timeout"
+        what = Fault("timeout" if timed_out else "cancelled", asked.reason or "it was cancelled", origin="workflow")
+        reason, among = ("timeout" if timed_out else ""), ("pending", "running")
+        async with self.owners.held(execution.thread):
+            with suppress(IllegalMove):
+                await self.executions.move(
+                    execution.id,
+                    "failed" if timed_out else "cancelled",
+                    among=among,
+                    number=attempt.number,
+                    reason=reason,
+                    error=what.record(node=""),
+                )
+            if (left := await self.requests.open(execution.thread)) is not None:
+                await self.requests.close(execution.thread, left)
         return (await self.executions.get(execution.id)).status
 
     # -- stopping --------------------------------------------------------------------------------------------
@@ -248,6 +288,17 @@ class Segments:
         """Ask all runs that are worked on to rest at once, so that another worker goes on with them."""
         for thread, saver in list(self.at_work.items()):
             await saver.requests.make(thread, request("pause", SHUTDOWN))
+
+
+def _unbegun(snapshot: Any) -> bool:
+    """Whether nothing of the run has happened yet."""
+    return snapshot.created_at is None or "__start__" in snapshot.next
+
+
+def ending(asked: Request) -> dict[str, Json]:
+    """What a segment begins with that goes on only to do what is asked."""
+    kind = "expire" if asked.fault == "timeout" else "cancel"
+    return {"kind": kind, "undo": asked.undo, "reason": asked.reason}
 
 
 def _asked(command: Mapping[str, Json]) -> Request | None:

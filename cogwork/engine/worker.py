@@ -104,7 +104,7 @@ class Worker:
         try:
             outcome = await self.segments.run(execution, number)
             if outcome == "pending":
-                await self.dispatch.hand_on(execution)
+                await self.dispatch.hand_on(execution, number)
             return outcome
         finally:
             self._running.discard(execution)

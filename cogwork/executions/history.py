@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +12,15 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from cogwork.errors import EngineError
+from cogwork.executions.record import Execution
 from cogwork.executions.statuses import ENDED
 from cogwork.records import Records
 from cogwork.records.tables.executions import EVENTS, EXECUTIONS
-from state.events import Event
+from state.events import Event, EventKind
 from state.values import Json
 
+log = logging.getLogger(__name__)
 FLUSH_SECONDS: Final = 0.2
 """How long an event may wait for others before it is written."""
 LOOK_SECONDS: Final = 0.1
@@ -56,6 +60,7 @@ class History:
         self.records = records
         self._waiting: list[Entry] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -65,21 +70,40 @@ class History:
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.get_running_loop().create_task(self._soon())
 
-    def take(self, execution: str) -> list[Entry]:
-        """What waits to be written for one execution, for a caller that writes it in a transaction of its own."""
-        mine = [entry for entry in self._waiting if entry.execution == execution]
-        self._waiting = [entry for entry in self._waiting if entry.execution != execution]
-        return mine
+    async def take(self, execution: str) -> list[Entry]:
+        """What waits to be written for one execution, for a caller that writes it in a transaction of its own; what was taken
+        before is written when this returns."""
+        async with self._writing:
+            mine = [entry for entry in self._waiting if entry.execution == execution]
+            self._waiting = [entry for entry in self._waiting if entry.execution != execution]
+            return mine
 
     async def flushed(self) -> None:
-        """Return once all that was added is written."""
-        while self._waiting:
+        """Return once all that was added is written.
+
+        Raises:
+            EngineError: ``database_error``; it waits to be written still.
+        """
+        while self._waiting or self._writing.locked():
+            await asyncio.shield(asyncio.ensure_future(self._flush()))
+
+    async def _flush(self) -> None:
+        async with self._writing:
             taken, self._waiting = self._waiting, []
-            await self.records.writing(lambda connection, taken=taken: write(connection, taken))  # type: ignore[misc]
+            if not taken:
+                return
+            try:
+                await self.records.writing(lambda connection: write(connection, taken))
+            except BaseException:
+                self._waiting = [*taken, *self._waiting]
+                raise
 
     async def _soon(self) -> None:
         await asyncio.sleep(FLUSH_SECONDS)
-        await self.flushed()
+        try:
+            await self.flushed()
+        except EngineError as err:
+            log.warning("The history is written later: %s", err)
 
     async def close(self) -> None:
         """Write what waits."""
@@ -135,6 +159,24 @@ def write(connection: Connection, entries: Sequence[Entry]) -> None:
     rows = [_row(entry) for entry in entries if owners.get(entry.execution) == entry.owner]
     if rows:
         connection.execute(sa.insert(EVENTS), rows)
+
+
+def note(connection: Connection, execution: Execution, now: datetime) -> None:
+    """Tell in its history the rest or end that an execution came to while nobody worked on it."""
+    kinds: dict[str, EventKind] = {
+        "paused": "run.paused",
+        "completed": "run.completed",
+        "failed": "run.failed",
+        "cancelled": "run.cancelled",
+    }
+    if (kind := kinds.get(execution.status)) is None:
+        return
+    data: dict[str, Json] = {"error": dict(execution.error or {})}
+    if execution.status == "paused":
+        data = {"reason": execution.reason, "questions": list(execution.questions)}
+    event = Event(kind=kind, run=execution.run, at=now.isoformat(), data=data)
+    entry = Entry(execution.id, "", last_number(connection, execution.id) + 1, event)
+    connection.execute(sa.insert(EVENTS).values(**_row(entry)))
 
 
 def last_number(connection: Connection, execution: str) -> int:

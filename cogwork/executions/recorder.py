@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from cogwork.errors import EngineError
 from cogwork.executions.history import Entry, History, last_number, write
 from cogwork.executions.record import Execution, execution_of
 from cogwork.executions.settling import Settled, settle
@@ -18,7 +20,7 @@ from cogwork.executions.statuses import ENDED, IllegalMove
 from cogwork.executions.store import found, utc_now
 from cogwork.records import Records, payloads
 from cogwork.records.tables.executions import EXECUTIONS, SEGMENTS
-from state.errors import CogworkError
+from state.errors import CogworkError, Fault
 from state.events import Event, EventKind
 from state.values import Json
 
@@ -127,19 +129,29 @@ class Watch:
     async def settled(self, settled: Settled) -> None:
         """``left``, for a caller that knows what the run has come to."""
         self._told_text()
+        output = None
+        if settled.status == "completed":
+            try:
+                output = await asyncio.to_thread(payloads.encoded, settled.output, "output")
+            except EngineError as err:
+                settled = _unkept(settled, err)
         kind, data = settled.event
         self.tell(kind, **data)
-        await self._written(settled)
+        await self._written(settled, output)
 
     async def broke(self, error: BaseException) -> None:
-        """Whoever worked on the run has stopped; it can go on from its last checkpoint."""
+        """Whoever worked on the run has stopped; it can go on from its last checkpoint: in the queue by itself, else when somebody
+        resumes it."""
         self._told_text()
+        if self._taking is not None and self._taking.worker:
+            await self._written(Settled(status="pending"))
+            return
+        self.tell("run.paused", reason="interrupted", questions=[])
         await self._written(Settled(status="paused", reason="interrupted"))
 
-    async def _written(self, settled: Settled) -> None:
+    async def _written(self, settled: Settled, output: bytes | None = None) -> None:
         recorder, name = self._recorder, self.execution.id
-        entries = recorder.history.take(name)
-        output = payloads.encoded(settled.output, "output") if settled.status == "completed" else None
+        entries = await recorder.history.take(name)
         now = recorder.now()
 
         def end(connection: Connection) -> None:
@@ -173,6 +185,12 @@ class Watch:
         self._recorder.history.add(Entry(self.execution.id, self._token, self._number, event))
 
 
+def _unkept(settled: Settled, err: EngineError) -> Settled:
+    """The end of a run whose output cannot be kept."""
+    error = Fault("invalid_output", err.message, origin="workflow", details=err.details).record(node="")
+    return replace(settled, status="failed", reason="invalid_output", output=None, error=error)
+
+
 @dataclass(frozen=True, slots=True)
 class _Taken:
     """A run as it is taken up."""
@@ -197,6 +215,10 @@ class _Taken:
 def _taken_up(connection: Connection, taken: _Taken, now: datetime) -> tuple[Execution | None, int]:
     """The execution, running and ours, with the number of its last event; None where its end is recorded already."""
     execution = _known(connection, taken)
+    matching: list[Any] = [EXECUTIONS.c.status.notin_(ENDED)]
+    if taken.taking is not None:
+        # Somebody may have let it rest, or go on otherwise, since this segment was looked at.
+        matching = [EXECUTIONS.c.status.in_(("pending", "running")), EXECUTIONS.c.segment == taken.taking.segment]
     if execution is None:
         execution = _made(connection, taken, now)
     elif execution.ended:
@@ -216,7 +238,7 @@ def _taken_up(connection: Connection, taken: _Taken, now: datetime) -> tuple[Exe
         "questions": None,
         "wake_at": execution.deadline,
     }
-    matching = (EXECUTIONS.c.id == execution.id, EXECUTIONS.c.status.notin_(ENDED))
+    matching.append(EXECUTIONS.c.id == execution.id)
     done = connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values).returning(EXECUTIONS))
     if (row := done.mappings().first()) is None:
         raise IllegalMove(execution.id, found(connection, execution.id).status, "running")

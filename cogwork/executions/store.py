@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from cogwork.errors import EngineError, not_found
+from cogwork.executions.history import note
 from cogwork.executions.options import Options
 from cogwork.executions.record import Execution, execution_of
 from cogwork.executions.statuses import ENDED, IllegalMove, Status, sources
@@ -155,6 +156,7 @@ class Executions:
         among: Collection[str] | None = None,
         verb: str = "",
         owner: str | None = None,
+        number: int | None = None,
         **changes: Any,
     ) -> Execution:
         """Move the execution to another status, where the table of moves (and ``among``) allows it; of several callers that
@@ -166,27 +168,28 @@ class Executions:
         """
         return await self.records.writing(
             lambda connection: moved(
-                connection, name, wanted, self.now(), among=among, verb=verb, owner=owner, **changes
+                connection, name, wanted, self.now(), among=among, verb=verb, owner=owner, number=number, **changes
             )
         )
 
-    async def next_segment(self, name: str, command: Mapping[str, Json], *, verb: str = "resumed") -> Execution:
-        """Let a paused execution go on: it is pending again, with another stretch that begins with ``command``.
+    async def next_segment(
+        self,
+        name: str,
+        command: Mapping[str, Json] | None,
+        *,
+        among: Collection[str] = ("paused",),
+        number: int | None = None,
+        owner: str | None = None,
+    ) -> Execution:
+        """Let an execution go on: it is pending, with another stretch that begins with ``command``, or, where that is None, with
+        what the stretch before began with: nobody knows how much of that was done, and what was is not done again.
 
         Raises:
-            IllegalMove: it is not paused.
+            IllegalMove: its status is not ``among`` these, its stretch not ``number``, or it is not ``owner``'s.
         """
-
-        def queued(connection: Connection) -> Execution:
-            now = self.now()
-            cleared = {"questions": None, "wake_at": None}
-            execution = moved(connection, name, "pending", now, among=("paused",), verb=verb, **cleared)
-            number = execution.segment + 1
-            connection.execute(sa.update(EXECUTIONS).where(EXECUTIONS.c.id == name).values(segment=number))
-            queue_segment(connection, name, number, command, now)
-            return found(connection, name)
-
-        return await self.records.writing(queued)
+        return await self.records.writing(
+            lambda connection: _gone_on(connection, name, command, self.now(), among, number, owner)
+        )
 
     async def command_of(self, name: str, number: int) -> dict[str, Json]:
         """What a stretch of the execution begins with."""
@@ -219,20 +222,54 @@ def moved(
     among: Collection[str] | None = None,
     verb: str = "",
     owner: str | None = None,
+    number: int | None = None,
     **changes: Any,
 ) -> Execution:
-    """``Executions.move`` within a transaction; with ``owner`` only for whoever holds that token."""
+    """``Executions.move`` within a transaction; with ``owner`` only for whoever holds that token, with ``number`` only in that
+    stretch. Whoever worked on it writes nothing more, and its history tells the rest or end that it came to."""
     allowed = [status for status in sources(wanted) if among is None or status in among]
     matching = [EXECUTIONS.c.id == name, EXECUTIONS.c.status.in_(allowed)]
     if owner is not None:
         matching.append(EXECUTIONS.c.owner == owner)
-    values: dict[str, Any] = {"reason": "", **changes, "status": wanted, "rev": EXECUTIONS.c.rev + 1, "updated_at": now}
+    if number is not None:
+        matching.append(EXECUTIONS.c.segment == number)
+    values: dict[str, Any] = {"reason": "", "owner": "", **changes, "status": wanted, "updated_at": now}
+    values["rev"] = EXECUTIONS.c.rev + 1
     if wanted in ENDED:
         values = {"ended_at": now, "wake_at": None, "questions": None, **values}
     done = connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values))
     if done.rowcount == 0:
         raise IllegalMove(name, found(connection, name).status, wanted, verb)
-    return found(connection, name)
+    execution = found(connection, name)
+    note(connection, execution, now)
+    return execution
+
+
+def _gone_on(
+    connection: Connection,
+    name: str,
+    command: Mapping[str, Json] | None,
+    now: datetime,
+    among: Collection[str],
+    number: int | None,
+    owner: str | None,
+) -> Execution:
+    matching = [EXECUTIONS.c.id == name, EXECUTIONS.c.status.in_(among)]
+    if number is not None:
+        matching.append(EXECUTIONS.c.segment == number)
+    if owner is not None:
+        matching.append(EXECUTIONS.c.owner == owner)
+    values = {"status": "pending", "reason": "", "owner": "", "questions": None, "wake_at": EXECUTIONS.c.deadline}
+    counted = {"segment": EXECUTIONS.c.segment + 1, "rev": EXECUTIONS.c.rev + 1, "updated_at": now}
+    done = connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values, **counted))
+    if done.rowcount == 0:
+        raise IllegalMove(name, found(connection, name).status, "running", "resumed")
+    execution = found(connection, name)
+    if command is None:
+        before = (SEGMENTS.c.execution_id == name, SEGMENTS.c.number == execution.segment - 1)
+        command = connection.execute(sa.select(SEGMENTS.c.command).where(*before)).scalar()
+    queue_segment(connection, name, execution.segment, command or {"kind": "go_on"}, now)
+    return execution
 
 
 def _of_key(connection: Connection, request: Request) -> Execution | None:
