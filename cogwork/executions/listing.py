@@ -48,7 +48,7 @@ def listed(connection: Connection, wanted: Filter, *, limit: int = 20, cursor: s
         first, *others = wanted.tags
         query = query.join(EXECUTION_TAGS, EXECUTION_TAGS.c.execution_id == EXECUTIONS.c.id)
         query = query.where(EXECUTION_TAGS.c.tag == first)
-        at, key = EXECUTION_TAGS.c.created_at, EXECUTION_TAGS.c.execution_id
+        at, key = EXECUTION_TAGS.c.created_at, EXECUTION_TAGS.c.execution_id.label("id")
         for tag in others:
             has = sa.select(1).where(EXECUTION_TAGS.c.execution_id == EXECUTIONS.c.id, EXECUTION_TAGS.c.tag == tag)
             query = query.where(has.correlate(EXECUTIONS).exists())
