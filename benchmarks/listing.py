@@ -165,6 +165,8 @@ def _middle(connection: Connection, wanted: Filter) -> tuple[int, str | None]:
     from cogwork.executions.listing import _conditions
 
     rows = sa.select(EXECUTIONS.c.created_at, EXECUTIONS.c.id).where(*_conditions(wanted))
+    if wanted.since is not None and wanted.until is not None:
+        rows = rows.where(EXECUTIONS.c.created_at >= wanted.since, EXECUTIONS.c.created_at < wanted.until)
     for tag in wanted.tags:
         has = sa.select(EXECUTION_TAGS.c.execution_id).where(EXECUTION_TAGS.c.tag == tag)
         rows = rows.where(EXECUTIONS.c.id.in_(has))
