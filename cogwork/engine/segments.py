@@ -74,7 +74,7 @@ class Segments:
                 if execution.segment != number or execution.ended or execution.status == "paused":
                     return "stale"
                 outcome = await self._driven(attempt, told)
-                await self._afterwards(name, outcome)
+                await self._afterwards(execution, outcome)
                 return outcome
             except (StoreError, Unrecorded, EngineError) as err:
                 if isinstance(err, EngineError) and err.code != "database_error":
@@ -86,12 +86,12 @@ class Segments:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_SECONDS)
 
-    async def _afterwards(self, name: str, outcome: str) -> None:
+    async def _afterwards(self, execution: Execution, outcome: str) -> None:
         """Let the session that the execution belongs to have what it came to."""
-        execution = await self.executions.get(name)
         if self.talks is None or execution.session_id is None or outcome not in ENDED:
             return
         with suppress(CogworkError):  # the session may have ended: the execution's result stays what it is
+            execution = await self.executions.get(execution.id)
             await self.talks.told(execution, await self.graphs.of(execution))
 
     async def _driven(self, attempt: Attempt, told: Callable[[Event], None] | None) -> str:
@@ -150,7 +150,7 @@ class Segments:
                         told(event)
         finally:
             self.at_work.pop(execution.thread, None)
-        return (await self.executions.get(execution.id)).status
+        return await self.executions.status_of(execution.id)
 
     def _events(
         self, execution: Execution, graph: Runnable, input: Any, config: RunnableConfig, **options: Any
@@ -173,7 +173,7 @@ class Segments:
             )
             if isinstance(witness, Watch):
                 await witness.settled(end)
-        return (await self.executions.get(execution.id)).status
+        return await self.executions.status_of(execution.id)
 
     def config(self, attempt: Attempt, snapshot: Any = None) -> RunnableConfig:
         """What the execution's graph is called with."""
@@ -193,7 +193,7 @@ class Segments:
         """The input of the call, and what is given beside it."""
         execution, command = attempt.execution, attempt.command
         if snapshot.created_at is None or "__start__" in snapshot.next:
-            input = await self.executions.input_of(execution)
+            input = attempt.input if not execution.run else await self.executions.input_of(execution)
             return input, {"context": command.get("context") or None}
         if (asked := _asked(command)) is not None:
             await graph.checkpointer.requests.make(execution.thread, asked)
@@ -239,7 +239,7 @@ class Segments:
             why = str(error.get("class"))
             await self.executions.move(execution.id, "failed", reason=why, error=dict(error), owner=None)
             return "failed"
-        return (await self.executions.get(execution.id)).status
+        return await self.executions.status_of(execution.id)
 
     # -- stopping --------------------------------------------------------------------------------------------
 

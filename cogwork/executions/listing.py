@@ -58,7 +58,9 @@ def listed(connection: Connection, wanted: Filter, *, limit: int = 20, cursor: s
             query = query.where(has.exists())
     if wanted.since is not None:
         query = query.where(at >= aware(wanted.since))
-    if wanted.until is not None and cursor is None:  # A cursor is before it: SQLite would read from the end of the time.
+    if (
+        wanted.until is not None and cursor is None
+    ):  # A cursor is before it: SQLite would read from the end of the time.
         query = query.where(at < aware(wanted.until))
     page = paged(connection, query, at, key, filters=asdict(wanted), limit=limit, cursor=cursor)
     tags = _tags_of(connection, [row["id"] for row in page.items])
