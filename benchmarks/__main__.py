@@ -12,9 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.durable import durable
+from benchmarks.engine import engine
 from benchmarks.figures import Table, report, show
 from benchmarks.isolated import isolated
 from benchmarks.language import language
+from benchmarks.listing import listing
 from benchmarks.makespan import makespan
 from benchmarks.mcp import tools
 from benchmarks.metrics import metrics
@@ -39,6 +41,8 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "prompts": prompts,
     "metrics": metrics,
     "isolated": isolated,
+    "engine": engine,
+    "listing": listing,
 }
 WIDTH = 160
 

@@ -62,6 +62,12 @@ def median(values: Iterable[float]) -> float:
     return statistics.median(values)
 
 
+def percentile(values: Iterable[float], share: float) -> float:
+    """The value that this share of them does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
 def _is_numeric(table: Table, column: int) -> bool:
     return bool(table.rows) and all(isinstance(row[column], int | float | None) for row in table.rows)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from benchmarks.databases import server
 from benchmarks.figures import Cell, Table, median, verdict
 from benchmarks.settings import Settings
 from cogwork.metrics import Metrics
@@ -20,7 +21,6 @@ from cogwork.records import Records
 from cogwork.records.database import opened
 from cogwork.records.tables.executions import EXECUTIONS, STEPS
 from cogwork.records.tables.library import WORKFLOWS
-from tests.clusters import schema
 
 ROWS: Final = 1_000_000
 DAYS: Final = 90
@@ -59,29 +59,9 @@ def _filled(name: str, rows: int) -> Iterator[Records]:
                 _fill(records, rows)
                 yield records
             return
-        with _server() as url, opened(Path(folder), url) as records:
+        with server() as url, opened(Path(folder), url) as records:
             _fill(records, rows)
             yield records
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    """A schema on a server of this machine.
-
-    Raises:
-        LookupError: none answers.
-    """
-    import pytest
-
-    made = schema()
-    try:
-        url = made.__enter__()
-    except pytest.skip.Exception as err:
-        raise LookupError(f"postgresql was skipped: {err}") from None
-    try:
-        yield url
-    finally:
-        made.__exit__(None, None, None)
 
 
 def _fill(records: Records, rows: int) -> None:

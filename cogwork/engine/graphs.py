@@ -70,6 +70,8 @@ class KeptGraphs:
         """
         isolated = execution.mode == "isolated"
         if execution.workflow_id is not None and execution.version is not None and self._library is not None:
+            if (made := self._known(execution)) is not None:
+                return self._apart(execution, graph=made) if isolated else made
             version = await self._library.version(execution.workflow_id, execution.version)
             if isolated and version.kind == "code":
                 return self._apart(execution, reference=version.reference, arguments=version.arguments)
@@ -77,6 +79,14 @@ class KeptGraphs:
             return self._apart(execution, graph=found) if isolated else found
         kept: Runnable = await self._at_hand(execution.digest, partial(self._kept, execution))
         return self._apart(execution, graph=kept) if isolated else kept
+
+    def _known(self, execution: Execution) -> Any:
+        """The graph of the execution's version where it is at hand: what a version is never changes."""
+        options = options_of(execution.options)
+        made = self._made.get(_place(execution.workflow_id, execution.version, options))
+        if made is None and execution.mode != "isolated" and not options.overrides and options.retry is None:
+            made = self._made.get((execution.workflow_id, execution.version))
+        return made
 
     def _apart(self, execution: Execution, **what: Any) -> Runnable:
         """The execution's graph in a process of its own."""
@@ -119,9 +129,11 @@ class KeptGraphs:
         assert self._library is not None, "published versions are in a library"
         if version.kind == "code":
             return await self._code(version, options)
+        key = _place(version.workflow_id, version.version, options)
+        if (known := self._made.get(key)) is not None:
+            self._made.move_to_end(key)
+            return known
         content = await self._library.content(version.workflow_id, version.version)
-        retry = options.retry.model_dump(mode="json") if options.retry is not None else None
-        key = (version.workflow_id, version.version, _key(options.overrides), _key(retry))
         return await self._at_hand(key, lambda: self._changed(content.bundle, options))
 
     async def given(self, source: Any, options: Options) -> WorkflowGraph:
@@ -182,6 +194,11 @@ class KeptGraphs:
             known = await self._library.code.graph(version, checkpointer=self._saver)
             self._keep(key, known)
         return known
+
+
+def _place(workflow_id: str | None, version: int | None, options: Options) -> Hashable:
+    retry = options.retry.model_dump(mode="json") if options.retry is not None else None
+    return (workflow_id, version, _key(options.overrides), _key(retry))
 
 
 def _key(value: Any) -> str:

@@ -75,9 +75,9 @@ class Segments:
                 if execution.segment != number or execution.ended:
                     return "stale"
                 outcome = "stale" if execution.status == "paused" else await self._driven(attempt, told)
-                if (following := await self._left_to_end(name, number)) is not None:
+                if outcome in ("paused", "stale") and (following := await self._left_to_end(name, number)) is not None:
                     return await self.run(name, following, told)
-                await self._afterwards(name, outcome)
+                await self._afterwards(execution, outcome)
                 return outcome
             except (StoreError, Unrecorded, EngineError) as err:
                 if isinstance(err, EngineError) and err.code != "database_error":
@@ -102,12 +102,12 @@ class Segments:
         except IllegalMove:
             return None
 
-    async def _afterwards(self, name: str, outcome: str) -> None:
+    async def _afterwards(self, execution: Execution, outcome: str) -> None:
         """Let the session that the execution belongs to have what it came to."""
-        execution = await self.executions.get(name)
         if self.talks is None or execution.session_id is None or outcome not in ENDED:
             return
         with suppress(CogworkError):  # the session may have ended: the execution's result stays what it is
+            execution = await self.executions.get(execution.id)
             await self.talks.told(execution, await self.graphs.of(execution))
 
     async def _driven(self, attempt: Attempt, told: Callable[[Event], None] | None) -> str:
@@ -169,7 +169,7 @@ class Segments:
                         told(event)
         finally:
             self.at_work.pop(execution.thread, None)
-        return (await self.executions.get(execution.id)).status
+        return await self.executions.status_of(execution.id)
 
     def _events(
         self, execution: Execution, graph: Runnable, input: Any, config: RunnableConfig, **options: Any
@@ -192,7 +192,7 @@ class Segments:
             )
             if isinstance(witness, Watch):
                 await witness.settled(end)
-        return (await self.executions.get(execution.id)).status
+        return await self.executions.status_of(execution.id)
 
     def config(self, attempt: Attempt, snapshot: Any = None) -> RunnableConfig:
         """What the execution's graph is called with."""
@@ -213,7 +213,7 @@ class Segments:
         execution, command = attempt.execution, attempt.command
         more: dict[str, Any] = {"context": attempt.context}
         if _unbegun(snapshot):
-            return await self.executions.input_of(execution), more
+            return (attempt.input if not execution.run else await self.executions.input_of(execution)), more
         if (asked := _asked(command)) is not None:
             await graph.checkpointer.requests.make(execution.thread, asked)
         answers = command.get("answers") or {}
@@ -261,7 +261,7 @@ class Segments:
                 execution.id, "failed", among=among, number=number, reason=why, error=dict(error)
             )
             return "failed"
-        return (await self.executions.get(execution.id)).status
+        return await self.executions.status_of(execution.id)
 
     async def _over(self, attempt: Attempt, asked: Request) -> str:
         """The execution has been cancelled, or its time is up, before its first checkpoint: nothing of it has run."""

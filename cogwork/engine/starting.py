@@ -6,13 +6,18 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from cogwork.engine.graphs import KeptGraphs
 from cogwork.engine.isolated import isolation_of
 from cogwork.engine.talks import Talks
 from cogwork.errors import EngineError
 from cogwork.executions.options import Options
 from cogwork.executions.store import Request
+from cogwork.library import versions
+from cogwork.library.entries import VersionRecord
 from cogwork.library.library import Library
+from cogwork.library.names import LATEST, parted
 from graphs.graph import WorkflowGraph
 from graphs.inputs import valid_input
 from state.errors import InputRefused, SpecError
@@ -73,16 +78,21 @@ class Starting:
 
     async def _published(self, source: str) -> Any:
         """The version of the library that is meant; None where no workflow of that name is there."""
+
+        def read(connection: Connection) -> tuple[VersionRecord, str]:
+            name, which = parted(source)
+            row = versions.workflow(connection, name)
+            return versions.version(connection, row, LATEST if which is None else which), str(row["status"])
+
         try:
-            version = await self._library.version(source)
-            record = await self._library.get(version.workflow_id)
+            version, status = await self._library.records.reading(read)
         except EngineError as err:
             if err.code == "workflow_not_found":
                 return None
             raise
-        if record.status == "archived":
+        if status == "archived":
             raise EngineError(
-                "conflict", f"The workflow {record.name} is archived: restore it first", workflow=record.name
+                "conflict", f"The workflow {version.name} is archived: restore it first", workflow=version.name
             )
         return version
 

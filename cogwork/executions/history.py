@@ -26,6 +26,7 @@ FLUSH_SECONDS: Final = 0.2
 LOOK_SECONDS: Final = 0.1
 """Between two looks of a listener for new events."""
 AT_ONCE: Final = 500
+_INSERT: Final = sa.insert(EVENTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +157,13 @@ def write(connection: Connection, entries: Sequence[Entry]) -> None:
     if connection.dialect.name == "postgresql":
         query = query.with_for_update(read=True)
     owners = {row.id: row.owner for row in connection.execute(query)}
-    rows = [_row(entry) for entry in entries if owners.get(entry.execution) == entry.owner]
-    if rows:
-        connection.execute(sa.insert(EVENTS), rows)
+    insert(connection, [entry for entry in entries if owners.get(entry.execution) == entry.owner])
+
+
+def insert(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Write events of executions that are the writer's own."""
+    if entries:
+        connection.execute(_INSERT, [_row(entry) for entry in entries])
 
 
 def note(connection: Connection, execution: Execution, now: datetime) -> None:

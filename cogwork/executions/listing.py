@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -15,6 +15,9 @@ from cogwork.executions.record import Execution, execution_of
 from cogwork.executions.statuses import STATUSES
 from cogwork.records.pages import Page, paged
 from cogwork.records.tables.executions import EXECUTION_TAGS, EXECUTIONS
+
+COUNTED: Final = 2000
+"""How many executions of a tag are counted, to find out which of several is the rarest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +48,20 @@ def listed(connection: Connection, wanted: Filter, *, limit: int = 20, cursor: s
     at: sa.ColumnElement[Any] = EXECUTIONS.c.created_at
     key: sa.ColumnElement[Any] = EXECUTIONS.c.id
     if wanted.tags:
-        first, *others = wanted.tags
+        first, *others = _rarest_first(connection, wanted.tags)
         query = query.join(EXECUTION_TAGS, EXECUTION_TAGS.c.execution_id == EXECUTIONS.c.id)
         query = query.where(EXECUTION_TAGS.c.tag == first)
-        at, key = EXECUTION_TAGS.c.created_at, EXECUTION_TAGS.c.execution_id
+        at, key = EXECUTION_TAGS.c.created_at, EXECUTION_TAGS.c.execution_id.label("id")
         for tag in others:
-            has = sa.select(1).where(EXECUTION_TAGS.c.execution_id == EXECUTIONS.c.id, EXECUTION_TAGS.c.tag == tag)
-            query = query.where(has.correlate(EXECUTIONS).exists())
+            also = EXECUTION_TAGS.alias()
+            has = sa.select(1).where(also.c.execution_id == EXECUTION_TAGS.c.execution_id, also.c.tag == tag)
+            query = query.where(has.exists())
+    if wanted.since is not None:
+        query = query.where(at >= aware(wanted.since))
+    if (
+        wanted.until is not None and cursor is None
+    ):  # A cursor is before it: SQLite would read from the end of the time.
+        query = query.where(at < aware(wanted.until))
     page = paged(connection, query, at, key, filters=asdict(wanted), limit=limit, cursor=cursor)
     tags = _tags_of(connection, [row["id"] for row in page.items])
     return page.map(lambda row: execution_of(row, tags.get(row["id"], ())))
@@ -64,14 +74,22 @@ def _conditions(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     if wanted.workflow is not None:
         own = EXECUTIONS.c.workflow_id if wanted.workflow.startswith("wf-") else EXECUTIONS.c.workflow
         found.append(own == wanted.workflow)
-    if wanted.since is not None:
-        found.append(EXECUTIONS.c.created_at >= aware(wanted.since))
-    if wanted.until is not None:
-        found.append(EXECUTIONS.c.created_at < aware(wanted.until))
     for name in ("version", "session_id", "user_id", "tenant", "batch_id", "parent_id", "mode"):
         if (value := getattr(wanted, name)) is not None:
             found.append(EXECUTIONS.c[name] == value)
     return found
+
+
+def _rarest_first(connection: Connection, tags: Sequence[str]) -> list[str]:
+    """The tags, the one first whose executions are read to look for the others."""
+    if len(tags) == 1:
+        return [*tags]
+
+    def count(tag: str) -> int:
+        some = sa.select(1).where(EXECUTION_TAGS.c.tag == tag).limit(COUNTED).subquery()
+        return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
+
+    return sorted(tags, key=count)
 
 
 def _of_status(statuses: Sequence[str]) -> sa.ColumnElement[bool]:

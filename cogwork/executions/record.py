@@ -106,7 +106,7 @@ class Execution:
         }
 
 
-_LEFT_OUT = frozenset({"owner", "request"})
+_LEFT_OUT = frozenset({"owner", "request", "tag"})
 _OBJECTS = ("options", "metadata", "usage", "resources")
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cogwork.errors import EngineError
-from cogwork.executions.history import Entry, History, last_number, write
+from cogwork.executions.history import Entry, History, insert, last_number
 from cogwork.executions.record import Execution, execution_of
 from cogwork.executions.settling import Settled, settle
 from cogwork.executions.statuses import ENDED, IllegalMove
@@ -102,7 +102,7 @@ class Watch:
         self, recorder: Recorder, execution: Execution, token: str, steps: Steps, number: int, taking: Taking | None
     ) -> None:
         self._recorder, self._token, self._steps, self._number = recorder, token, steps, number
-        self._taking = taking
+        self._taking, self._fresh = taking, number == 0
         self.execution = execution
         options = execution.options
         self.traces = bool(options.get("trace"))
@@ -155,9 +155,11 @@ class Watch:
         now = recorder.now()
 
         def end(connection: Connection) -> None:
-            write(connection, entries)
             digest = payloads.keep_bytes(connection, output) if output is not None else None
-            if settled.write(connection, self.execution, self._token, now, digest) and self._taking is not None:
+            if not settled.write(connection, self.execution, self._token, now, digest, fresh=self._fresh):
+                return
+            insert(connection, [entry for entry in entries if entry.owner == self._token])
+            if self._taking is not None:
                 _segment_ended(connection, self._taking, settled, now)
 
         await recorder.records.writing(end)
@@ -244,27 +246,47 @@ def _taken_up(connection: Connection, taken: _Taken, now: datetime) -> tuple[Exe
         raise IllegalMove(execution.id, found(connection, execution.id).status, "running")
     if taken.taking is not None:
         _segment_begun(connection, taken.taking, now)
-    return execution_of(row), last_number(connection, execution.id)
+    return execution_of(row), last_number(connection, execution.id) if execution.run else 0
+
+
+_ONE: Final = (
+    SEGMENTS.c.execution_id == sa.bindparam("of", type_=sa.String),
+    SEGMENTS.c.number == sa.bindparam("at", type_=sa.Integer),
+)
+_AGAIN: Final = sa.and_(SEGMENTS.c.attempts > 0, SEGMENTS.c.checkpoint == sa.bindparam("from", type_=sa.String))
+_BEGUN: Final = (
+    sa.update(SEGMENTS)
+    .where(*_ONE)
+    .values(
+        attempts=SEGMENTS.c.attempts + 1,
+        worker=sa.bindparam("by", type_=sa.String),
+        started_at=sa.func.coalesce(SEGMENTS.c.started_at, sa.bindparam("now", type_=SEGMENTS.c.started_at.type)),
+        checkpoint=sa.bindparam("from", type_=sa.String),
+        stuck=sa.case((_AGAIN, SEGMENTS.c.stuck + 1), else_=0),
+    )
+    .returning(SEGMENTS.c.stuck)
+)
+_ENDED: Final = (
+    sa.update(SEGMENTS)
+    .where(*_ONE)
+    .values(
+        ended_at=sa.bindparam("now", type_=SEGMENTS.c.ended_at.type),
+        outcome=sa.bindparam("came_to", type_=sa.String),
+    )
+)
 
 
 def _segment_begun(connection: Connection, taking: Taking, now: datetime) -> None:
-    key = (SEGMENTS.c.execution_id == taking.execution, SEGMENTS.c.number == taking.segment)
-    row = connection.execute(sa.select(SEGMENTS).where(*key)).mappings().first()
-    if row is None:
-        return
-    again = row["attempts"] > 0 and row["checkpoint"] == taking.checkpoint
-    stuck = row["stuck"] + 1 if again else 0
-    if stuck >= taking.most_stuck:
+    given = {"of": taking.execution, "at": taking.segment, "by": taking.worker, "from": taking.checkpoint, "now": now}
+    stuck = connection.execute(_BEGUN, given).scalar() or 0
+    if stuck >= taking.most_stuck:  # The transaction is rolled back.
         raise Stuck(f"whoever worked on it died {stuck} times at the same place")
-    values = {"attempts": row["attempts"] + 1, "worker": taking.worker, "started_at": row["started_at"] or now}
-    values |= {"checkpoint": taking.checkpoint, "stuck": stuck}
-    connection.execute(sa.update(SEGMENTS).where(*key).values(**values))
 
 
 def _segment_ended(connection: Connection, taking: Taking, settled: Settled, now: datetime) -> None:
-    key = (SEGMENTS.c.execution_id == taking.execution, SEGMENTS.c.number == taking.segment)
     outcome = f"{settled.status} ({settled.reason})" if settled.reason else settled.status
-    connection.execute(sa.update(SEGMENTS).where(*key).values(ended_at=now, outcome=outcome[:64]))
+    given = {"of": taking.execution, "at": taking.segment, "now": now, "came_to": outcome[:64]}
+    connection.execute(_ENDED, given)
 
 
 def _known(connection: Connection, taken: _Taken) -> Execution | None:

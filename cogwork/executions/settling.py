@@ -20,6 +20,7 @@ from state.usage import total
 from state.values import Json
 
 Steps = Mapping[str, Mapping[str, str]]
+_INSERT = sa.insert(STEPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +55,19 @@ class Settled:
                 return "run.paused", {"questions": list(self.questions), "reason": self.reason, **used}
 
     def write(
-        self, connection: Connection, execution: Execution, token: str, now: datetime, output: str | None
+        self,
+        connection: Connection,
+        execution: Execution,
+        token: str,
+        now: datetime,
+        output: str | None,
+        *,
+        fresh: bool = False,
     ) -> bool:
-        """Write it into the execution's row, and its steps beside it; whether the execution was still ours."""
+        """Write it into the execution's row, and its steps beside it; whether the execution was still ours.
+
+        ``fresh`` says that nothing is recorded of its steps yet.
+        """
         deadlines = [at for at in (self.wake_at, execution.deadline) if at is not None]
         values: dict[str, Any] = {
             "status": self.status,
@@ -76,7 +87,7 @@ class Settled:
         if connection.execute(sa.update(EXECUTIONS).where(*matching).values(**values)).rowcount == 0:
             return False
         if self.steps:
-            _write_steps(connection, execution, self.steps, whole=self.whole)
+            _write_steps(connection, execution, self.steps, whole=self.whole, fresh=fresh)
         return True
 
 
@@ -146,7 +157,7 @@ def step_row(path: str, node: str, record: Mapping[str, Json], facts: Mapping[st
 
 
 def _write_steps(
-    connection: Connection, execution: Execution, steps: tuple[dict[str, Any], ...], *, whole: bool
+    connection: Connection, execution: Execution, steps: tuple[dict[str, Any], ...], *, whole: bool, fresh: bool
 ) -> None:
     """Replace what is recorded of the execution's steps, or of some of them."""
     of = {
@@ -157,6 +168,7 @@ def _write_steps(
         "version": execution.version,
     }
     rows = {step["path"]: {**of, **step} for step in steps}
-    old = [STEPS.c.execution_id == execution.id, *([] if whole else [STEPS.c.path.in_(rows)])]
-    connection.execute(sa.delete(STEPS).where(*old))
-    connection.execute(sa.insert(STEPS), list(rows.values()))
+    if not fresh:
+        old = [STEPS.c.execution_id == execution.id, *([] if whole else [STEPS.c.path.in_(rows)])]
+        connection.execute(sa.delete(STEPS).where(*old))
+    connection.execute(_INSERT, list(rows.values()))

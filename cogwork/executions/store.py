@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -83,8 +83,7 @@ class Executions:
             if (known := _of_key(connection, request)) is not None:
                 return known, False
             digest = payloads.keep_bytes(connection, data)
-            inserted = sa.insert(EXECUTIONS).values(**row, input=digest).returning(EXECUTIONS)
-            made = connection.execute(inserted).mappings().one()
+            made = connection.execute(_INSERTED, {**row, "input": digest}).mappings().one()
             _tag(connection, row["id"], request.options.tags, row["created_at"])
             command = {"kind": "start", "context": dict(request.context)}
             queue_segment(connection, row["id"], 1, command, row["created_at"])
@@ -137,6 +136,19 @@ class Executions:
             EngineError: ``execution_not_found``, with the nearest ids.
         """
         return await self.records.reading(lambda connection: found(connection, name))
+
+    async def status_of(self, name: str) -> Status:
+        """Its status.
+
+        Raises:
+            EngineError: ``execution_not_found``.
+        """
+
+        def look(connection: Connection) -> Status:
+            status: Status | None = connection.execute(_STATUS, {"name": name}).scalar()
+            return status if status is not None else found(connection, name).status
+
+        return await self.records.reading(look)
 
     async def input_of(self, execution: Execution) -> Json:
         """What it was given."""
@@ -198,19 +210,27 @@ class Executions:
         return command if command is not None else {"kind": "go_on"}
 
 
+_INSERTED: Final = sa.insert(EXECUTIONS).returning(EXECUTIONS)
+_QUEUED: Final = sa.insert(SEGMENTS)
+_FOUND: Final = (
+    sa.select(EXECUTIONS, EXECUTION_TAGS.c.tag)
+    .outerjoin(EXECUTION_TAGS, EXECUTION_TAGS.c.execution_id == EXECUTIONS.c.id)
+    .where(EXECUTIONS.c.id == sa.bindparam("name", type_=sa.String))
+    .order_by(EXECUTION_TAGS.c.tag)
+)
+_STATUS: Final = sa.select(EXECUTIONS.c.status).where(EXECUTIONS.c.id == sa.bindparam("name", type_=sa.String))
+
+
 def found(connection: Connection, name: str) -> Execution:
     """The execution of that id.
 
     Raises:
         EngineError: ``execution_not_found``, with the nearest ids.
     """
-    row = connection.execute(sa.select(EXECUTIONS).where(EXECUTIONS.c.id == name)).mappings().first()
-    if row is None:
+    rows = connection.execute(_FOUND, {"name": name}).mappings().all()
+    if not rows:
         raise not_found("execution_not_found", "execution", name, _nearby(connection, name), execution_id=name)
-    tags = connection.execute(
-        sa.select(EXECUTION_TAGS.c.tag).where(EXECUTION_TAGS.c.execution_id == name).order_by(EXECUTION_TAGS.c.tag)
-    )
-    return execution_of(row, tuple(tags.scalars()))
+    return execution_of(rows[0], tuple(row["tag"] for row in rows if row["tag"] is not None))
 
 
 def moved(
@@ -307,4 +327,4 @@ def _tag(connection: Connection, name: str, tags: Iterable[str], at: datetime) -
 def queue_segment(connection: Connection, name: str, number: int, command: Mapping[str, Json], at: datetime) -> None:
     """Note the next stretch of the execution."""
     row = {"execution_id": name, "number": number, "command": dict(command), "queued_at": at}
-    connection.execute(sa.insert(SEGMENTS).values(**row))
+    connection.execute(_QUEUED, row)

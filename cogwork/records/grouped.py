@@ -46,7 +46,7 @@ class Grouped:
         if not todo:
             return
         try:
-            ends = self._records.write(lambda connection: [_end(connection, call) for call, _ in todo])
+            ends = self._records.write(lambda connection: _ends(connection, [call for call, _ in todo]))
         except BaseException as err:
             for _, outcome in todo:
                 outcome.set_exception(err)
@@ -58,12 +58,29 @@ class Grouped:
                 outcome.set_exception(_told(self._records.where, error))
 
 
+def _ends(connection: Connection, calls: list[Callable[[Connection], Any]]) -> list[tuple[Any, BaseException | None]]:
+    """What each has come to; one alone needs no savepoint, as the transaction is its own."""
+    return [(calls[0](connection), None)] if len(calls) == 1 else [_end(connection, call) for call in calls]
+
+
 def _end(connection: Connection, call: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
+    """What one has come to within a savepoint, set past SQLAlchemy, which would take as long as the statements in it.
+
+    Raises:
+        Exception: SQLite has rolled the whole transaction back, as it does when the disk is full: the others are undone too.
+    """
+    plain: Any = connection.connection.driver_connection
+    plain.execute("SAVEPOINT one_of_several")
     try:
-        with connection.begin_nested():
-            return call(connection), None
+        result = call(connection)
     except Exception as err:
+        if not plain.in_transaction:
+            raise
+        plain.execute("ROLLBACK TO one_of_several")
+        plain.execute("RELEASE one_of_several")
         return None, err
+    plain.execute("RELEASE one_of_several")
+    return result, None
 
 
 def _told(where: str, error: BaseException) -> BaseException:

@@ -7,6 +7,13 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, Strin
 from cogwork.records.columns import Instant, Plain
 from cogwork.records.tables.base import METADATA, PREFIX
 
+
+def _of_some(name: str, first: str, *others: str) -> Index:
+    """An index of the executions that have something in the first of its columns: most have no session, batch or parent."""
+    there = text(f"{first} IS NOT NULL")
+    return Index(f"ix_cogwork_executions_{name}", first, *others, sqlite_where=there, postgresql_where=there)
+
+
 EXECUTIONS: Final = Table(
     f"{PREFIX}executions",
     METADATA,
@@ -52,11 +59,12 @@ EXECUTIONS: Final = Table(
     Index("ix_cogwork_executions_page", "created_at", "id"),
     Index("ix_cogwork_executions_workflow", "workflow", "created_at", "id"),
     Index("ix_cogwork_executions_workflow_status", "workflow", "status", "created_at", "id"),
-    Index("ix_cogwork_executions_version", "workflow_id", "version", "created_at", "id"),
+    _of_some("version", "workflow_id", "version", "created_at", "id"),
     Index("ix_cogwork_executions_status", "status", "created_at", "id"),
-    Index("ix_cogwork_executions_session", "session_id", "created_at", "id"),
-    Index("ix_cogwork_executions_batch", "batch_id", "created_at", "id"),
-    Index("ix_cogwork_executions_parent", "parent_id", "created_at", "id"),
+    Index("ix_cogwork_executions_tenant", "tenant", "created_at", "id"),
+    _of_some("workflow_id", "workflow_id", "created_at", "id"),
+    _of_some("workflow_id_status", "workflow_id", "status", "created_at", "id"),
+    *(_of_some(whose, f"{whose}_id", "created_at", "id") for whose in ("session", "user", "batch", "parent")),
     Index(
         "ix_cogwork_executions_origin",
         "origin",
@@ -71,27 +79,7 @@ EXECUTIONS: Final = Table(
         sqlite_where=text("idempotency_key IS NOT NULL"),
         postgresql_where=text("idempotency_key IS NOT NULL"),
     ),
-    Index(
-        "ix_cogwork_executions_wake",
-        "wake_at",
-        sqlite_where=text("wake_at IS NOT NULL"),
-        postgresql_where=text("wake_at IS NOT NULL"),
-    ),
-    *(
-        Index(
-            f"ix_cogwork_executions_{payload}",
-            payload,
-            sqlite_where=text(f"{payload} IS NOT NULL"),
-            postgresql_where=text(f"{payload} IS NOT NULL"),
-        )
-        for payload in ("input", "output")
-    ),
-    Index(
-        "ix_cogwork_executions_ended",
-        "ended_at",
-        sqlite_where=text("ended_at IS NOT NULL"),
-        postgresql_where=text("ended_at IS NOT NULL"),
-    ),
+    *(_of_some(column.removesuffix("_at"), column) for column in ("wake_at", "input", "output", "ended_at")),
 )
 """One row per execution. ``thread`` is LangGraph's, ``run`` the run's id on it; ``rev`` counts the moves of the status;
 ``segment`` the stretches between rests; ``owner`` is the token of whoever may move it on; ``input`` and ``output`` are payloads;

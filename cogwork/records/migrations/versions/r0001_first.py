@@ -138,7 +138,14 @@ def upgrade() -> None:
         sa.Column("kept", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cogwork_executions")),
     )
-    op.create_index("ix_cogwork_executions_batch", "cogwork_executions", ["batch_id", "created_at", "id"], unique=False)
+    op.create_index(
+        "ix_cogwork_executions_batch",
+        "cogwork_executions",
+        ["batch_id", "created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("batch_id IS NOT NULL"),
+        postgresql_where=sa.text("batch_id IS NOT NULL"),
+    )
     op.create_index(op.f("ix_cogwork_executions_digest"), "cogwork_executions", ["digest"], unique=False)
     op.create_index(
         "ix_cogwork_executions_ended",
@@ -174,19 +181,40 @@ def upgrade() -> None:
     )
     op.create_index("ix_cogwork_executions_page", "cogwork_executions", ["created_at", "id"], unique=False)
     op.create_index(
-        "ix_cogwork_executions_parent", "cogwork_executions", ["parent_id", "created_at", "id"], unique=False
+        "ix_cogwork_executions_parent",
+        "cogwork_executions",
+        ["parent_id", "created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("parent_id IS NOT NULL"),
+        postgresql_where=sa.text("parent_id IS NOT NULL"),
     )
     op.create_index(op.f("ix_cogwork_executions_run"), "cogwork_executions", ["run"], unique=False)
     op.create_index(
-        "ix_cogwork_executions_session", "cogwork_executions", ["session_id", "created_at", "id"], unique=False
+        "ix_cogwork_executions_session",
+        "cogwork_executions",
+        ["session_id", "created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("session_id IS NOT NULL"),
+        postgresql_where=sa.text("session_id IS NOT NULL"),
     )
     op.create_index("ix_cogwork_executions_status", "cogwork_executions", ["status", "created_at", "id"], unique=False)
+    op.create_index("ix_cogwork_executions_tenant", "cogwork_executions", ["tenant", "created_at", "id"], unique=False)
     op.create_index(op.f("ix_cogwork_executions_thread"), "cogwork_executions", ["thread"], unique=False)
+    op.create_index(
+        "ix_cogwork_executions_user",
+        "cogwork_executions",
+        ["user_id", "created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("user_id IS NOT NULL"),
+        postgresql_where=sa.text("user_id IS NOT NULL"),
+    )
     op.create_index(
         "ix_cogwork_executions_version",
         "cogwork_executions",
         ["workflow_id", "version", "created_at", "id"],
         unique=False,
+        sqlite_where=sa.text("workflow_id IS NOT NULL"),
+        postgresql_where=sa.text("workflow_id IS NOT NULL"),
     )
     op.create_index(
         "ix_cogwork_executions_wake",
@@ -198,6 +226,22 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_cogwork_executions_workflow", "cogwork_executions", ["workflow", "created_at", "id"], unique=False
+    )
+    op.create_index(
+        "ix_cogwork_executions_workflow_id",
+        "cogwork_executions",
+        ["workflow_id", "created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("workflow_id IS NOT NULL"),
+        postgresql_where=sa.text("workflow_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_cogwork_executions_workflow_id_status",
+        "cogwork_executions",
+        ["workflow_id", "status", "created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("workflow_id IS NOT NULL"),
+        postgresql_where=sa.text("workflow_id IS NOT NULL"),
     )
     op.create_index(
         "ix_cogwork_executions_workflow_status",
