@@ -7,6 +7,7 @@ An execution is a LangGraph thread; each stretch of it between two rests, a segm
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -97,6 +98,8 @@ def system_engine(queues: Queues) -> sa.Engine:
     if queues.url is not None:
         return _postgres_engine(queues.url.get_secret_value())
     queues.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not queues.path.exists():
+        os.close(os.open(queues.path, os.O_CREAT | os.O_RDWR, 0o600))
     return _sqlite_engine(queues.path)
 
 
