@@ -401,11 +401,10 @@ async def _agrees(scene: Scene, process: Process, execution: Execution) -> None:
     elif execution.status == "failed" and execution.run:
         assert paid == back, f"{execution.id}: {paid} paid, {back} given back"
     if execution.run:
-        config: Any = {"configurable": {"thread_id": execution.thread, "checkpoint_ns": ""}}
-        saved = await process.parts.saver.aget_tuple(config)
-        values = saved.checkpoint["channel_values"] if saved is not None else {}
+        config: Any = {"configurable": {"thread_id": execution.thread}}
+        values = (await (await process.parts.graphs.of(execution)).aget_state(config)).values
         if values:
-            assert values["run"]["status"] == execution.status, f"{execution.id}: {values['run']}"
+            assert values["run"]["status"] == execution.status, (execution, values["run"], values["nodes"])
 
 
 def _traced(connection: sa.Connection) -> None:

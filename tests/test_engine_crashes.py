@@ -50,8 +50,9 @@ async def _run_here(scene: Scene, process: Process) -> None:
 
 async def _resumed(scene: Scene, process: Process) -> None:
     execution = await _one(process)
+    answers = RIGHT if execution.questions else None
     with suppress(IllegalMove):
-        await process.parts.dispatch.resume(execution.id, RIGHT, here=execution.mode == "sync")
+        await process.parts.dispatch.resume(execution.id, answers, here=execution.mode == "sync")
     await _worked(scene, process)
 
 
