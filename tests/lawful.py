@@ -128,6 +128,48 @@ class _Client:
         """Nothing is open."""
 
 
+class Died(BaseException):
+    """The process has died: nothing that it does afterwards leaves a trace."""
+
+
+@dataclass
+class Fate:
+    """When a process dies: before its ``at``-th write, or with ``after`` when that is on disk, and before it knows."""
+
+    at: int = 10**9
+    after: bool = False
+    count: int = 0
+    dead: bool = False
+    told: list[str] = field(default_factory=list)
+
+    async def write(self, what: str, call: Callable[[], Any]) -> Any:
+        """Do the write, if the process lives."""
+        if self.dead:
+            raise Died(what)
+        self.count += 1
+        self.told.append(what)
+        doomed = self.count == self.at
+        if doomed and not self.after:
+            self.dead = True
+            raise Died(what)
+        outcome = await call()
+        if doomed or self.dead:
+            self.dead = True
+            raise Died(what)
+        return outcome
+
+    def over(self, thing: Any, *names: str) -> None:
+        """Let those methods be writes."""
+        for name in names:
+            setattr(thing, name, self._fated(f"{type(thing).__name__}.{name}", getattr(thing, name)))
+
+    def _fated(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        async def fated(*args: Any, **kwargs: Any) -> Any:
+            return await self.write(what, lambda: call(*args, **kwargs))
+
+        return fated
+
+
 class _Shared(Shared):
     line: Line
 
@@ -173,8 +215,9 @@ class Process:
     worker: Worker
 
     async def close(self) -> None:
-        """End in order."""
-        await self.parts.close()
+        """End in order; one that has died leaves what it had open."""
+        with suppress(Died):
+            await self.parts.close()
         await asyncio.to_thread(self.shared.close)
         await asyncio.to_thread(self.house.close)
 
@@ -225,10 +268,16 @@ class Scene:
         shared.line = self.line  # type: ignore[attr-defined]
         return house, shared
 
-    async def open(self) -> Process:
-        """A fresh process."""
+    async def open(self, fate: Fate | None = None) -> Process:
+        """A fresh process, with its fate."""
         house, shared = await asyncio.to_thread(self._open)
         await asyncio.to_thread(shared.records.write, _traced)
+        if fate is not None:
+            fate.over(shared.records, "writing")
+            fate.over(shared.saver, "aput", "aput_writes")
+            fate.over(shared.saver.calls, "keep")
+            fate.over(shared.saver.requests, "make", "close")
+            fate.over(shared.queue(), "enqueue", "withdraw")
         parts = shared.parts()
         parts.segments.graphs = Clocked(parts.graphs, self.clock)
         worker = Worker(
@@ -279,6 +328,15 @@ class Scene:
             if not waiting:
                 return
         raise AssertionError(f"the work has no end: {self.line.rows}")
+
+    def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """What somebody says who knows what has happened in the world."""
+        if question["kind"] != "in_doubt":
+            return RIGHT
+        what = "refund" if "undo" in question["at"] else "pay"
+        if any(self.paid(question["run"], what)):
+            return {"resolution": "done", "result": "paid"}
+        return {"resolution": "retry"}
 
     # -- looking -----------------------------------------------------------------------------------------------
 
@@ -343,11 +401,10 @@ async def _agrees(scene: Scene, process: Process, execution: Execution) -> None:
     elif execution.status == "failed" and execution.run:
         assert paid == back, f"{execution.id}: {paid} paid, {back} given back"
     if execution.run:
-        config: Any = {"configurable": {"thread_id": execution.thread, "checkpoint_ns": ""}}
-        saved = await process.parts.saver.aget_tuple(config)
-        values = saved.checkpoint["channel_values"] if saved is not None else {}
+        config: Any = {"configurable": {"thread_id": execution.thread}}
+        values = (await (await process.parts.graphs.of(execution)).aget_state(config)).values
         if values:
-            assert values["run"]["status"] == execution.status, f"{execution.id}: {values['run']}"
+            assert values["run"]["status"] == execution.status, (execution, values["run"], values["nodes"])
 
 
 def _traced(connection: sa.Connection) -> None:
@@ -380,8 +437,8 @@ async def finish(scene: Scene, process: Process) -> None:
             return
         for execution in open_:
             assert execution.status == "paused", f"{execution.id} is {execution.status} for ever"
-            with suppress(KeyError):
-                await process.parts.dispatch.resume(execution.id, RIGHT if execution.questions else None)
+            answers = {question["at"]: scene.answer(question) for question in execution.questions}
+            await process.parts.dispatch.resume(execution.id, answers or None)
     raise AssertionError("they come to no end")
 
 

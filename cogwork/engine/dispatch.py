@@ -197,8 +197,8 @@ class Dispatch:
         return execution.wake_at is not None and execution.wake_at <= self.executions.now()
 
     async def _command(self, execution: Execution, command: dict[str, Json]) -> dict[str, Json]:
-        """The command, or that of the segment before where the execution has not begun yet."""
-        return command if execution.run else await self.executions.command_of(execution.id, 1)
+        """The command, or that of the segment before where nobody has begun that yet: it was paused while it waited."""
+        return await self.executions.unbegun(execution.id, execution.segment) or command
 
     async def _go_on(
         self,

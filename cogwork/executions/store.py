@@ -209,6 +209,13 @@ class Executions:
         command: dict[str, Json] | None = await self.records.reading(lambda c: c.execute(query).scalar())
         return command if command is not None else {"kind": "go_on"}
 
+    async def unbegun(self, name: str, number: int) -> dict[str, Json] | None:
+        """What a stretch of the execution begins with that nobody has taken up; None where somebody has."""
+        query = sa.select(SEGMENTS.c.command).where(SEGMENTS.c.execution_id == name, SEGMENTS.c.number == number)
+        waiting = query.where(SEGMENTS.c.attempts == 0)
+        command: dict[str, Json] | None = await self.records.reading(lambda c: c.execute(waiting).scalar())
+        return command
+
 
 _INSERTED: Final = sa.insert(EXECUTIONS).returning(EXECUTIONS)
 _QUEUED: Final = sa.insert(SEGMENTS)
