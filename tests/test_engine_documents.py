@@ -139,7 +139,9 @@ async def test_an_execution_in_a_session_sees_its_history_and_leaves_its_answer_
         "cogwork": "v1",
         "name": "talk",
         "input": {"request": {"type": "string"}},
-        "nodes": {"say": {"type": "transform", "set": {"text": "{{ size(context.history) }} before, {{ input.request }}"}}},
+        "nodes": {
+            "say": {"type": "transform", "set": {"text": "{{ size(context.history) }} before, {{ input.request }}"}}
+        },
         "output": "{{ say.text }}",
     }
     said = []
@@ -157,7 +159,12 @@ async def test_an_execution_in_a_session_sees_its_history_and_leaves_its_answer_
 @pytest.mark.req("E2", "R2")
 def test_a_program_without_an_event_loop_has_the_same_verbs(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path / "state", workflows=[])
-    source = {"cogwork": "v1", "name": "one", "nodes": {"a": {"type": "transform", "set": {"x": 1}}}, "output": "{{ a.x }}"}
+    source = {
+        "cogwork": "v1",
+        "name": "one",
+        "nodes": {"a": {"type": "transform", "set": {"x": 1}}},
+        "output": "{{ a.x }}",
+    }
     with BlockingEngine(settings=settings) as engine:
         workflow_id = engine.create_workflow(source=source)
         execution = engine.execute_workflow(workflow_id)
