@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from benchmarks.databases import DATABASES, database
@@ -25,14 +26,57 @@ IDLE_CPU: Final = 5.0
 HOLD: Final = 0.2
 LONGER: Final = 2.0
 """Seconds of a step: of a quick tool, and of a model."""
-QUEUED: Final = 100
-"""How many run while their status is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """How much is measured."""
+
+    idle_seconds: float = 20.0
+    roles: tuple[str, ...] = ("imports", "client", "worker", "engine")
+    beginnings: int = 40
+    polls: tuple[float, ...] = (0.1, 0.02)
+    at_once: tuple[int, ...] = (100, 300, 1000)
+    running: int = 100
+    queries: int = 400
+    rounds: int = 5
+    count: int = 96
+
+
+QUICK: Final = Amounts(idle_seconds=3.0, beginnings=5, at_once=(10, 30), queries=20, rounds=1, count=16)
 
 
 async def engine(settings: Settings) -> list[Table]:
     """All tables, on each database that there is."""
-    few = settings.repetitions <= 5
-    tables = (
+    return await measured(settings, QUICK if settings.repetitions <= 5 else Amounts(), DATABASES)
+
+
+async def measured(settings: Settings, amounts: Amounts, databases: tuple[str, ...]) -> list[Table]:
+    """All tables, on these databases."""
+    tables = _tables(amounts)
+    begin, status, many, rate, idle = tables
+    for name in databases:
+        try:
+            with database(name) as (folder, url):
+                place = Place(folder=folder, url=url)
+                settings.tell(f"engine: {name}, at rest")
+                idle.rows.extend([(name, *row) for row in await _idle(place, amounts)])
+                settings.tell(f"engine: {name}, one at a time")
+                begin.rows.extend([(name, *row) for row in await _beginnings(place, amounts)])
+                for count in amounts.at_once:
+                    settings.tell(f"engine: {name}, {count} at once")
+                    many.rows.append((name, *await _many(place, count)))
+                settings.tell(f"engine: {name}, status")
+                status.rows.extend([(name, *row) for row in await _statuses(place, amounts)])
+                settings.tell(f"engine: {name}, per second")
+                rate.rows.extend([(name, *row) for row in await throughput(place, amounts.rounds, amounts.count)])
+        except LookupError as missing:
+            begin.notes.append(str(missing))
+    return list(tables)
+
+
+def _tables(amounts: Amounts) -> tuple[Table, ...]:
+    return (
         Table(
             name="engine_begin",
             title="milliseconds from the call of execute to the first step, one at a time",
@@ -40,7 +84,7 @@ async def engine(settings: Settings) -> list[Table]:
         ),
         Table(
             name="engine_status",
-            title=f"milliseconds of a status query from another process, {QUEUED} executions running",
+            title=f"milliseconds of a status query from another process, {amounts.running} executions running",
             columns=("database", "while", "queries", "p50", "p95", "<= 10 ms"),
         ),
         Table(
@@ -69,25 +113,6 @@ async def engine(settings: Settings) -> list[Table]:
             columns=("database", "process", "RSS", "PSS", "private", "CPU %", "<= 150 MiB", "<= 5 %"),
         ),
     )
-    begin, status, many, rate, idle = tables
-    for name in DATABASES:
-        try:
-            with database(name) as (folder, url):
-                place = Place(folder=folder, url=url)
-                settings.tell(f"engine: {name}, at rest")
-                idle.rows.extend([(name, *row) for row in await _idle(place, 3.0 if few else 20.0)])
-                settings.tell(f"engine: {name}, one at a time")
-                begin.rows.extend([(name, *row) for row in await _beginnings(place, 5 if few else 40)])
-                for count in (10, 30) if few else (100, 300, 1000):
-                    settings.tell(f"engine: {name}, {count} at once")
-                    many.rows.append((name, *await _many(place, count)))
-                settings.tell(f"engine: {name}, status")
-                status.rows.extend([(name, *row) for row in await _statuses(place, 20 if few else 400)])
-                settings.tell(f"engine: {name}, per second")
-                rate.rows.extend([(name, *row) for row in await throughput(place, *((1, 16) if few else (5, 96)))])
-        except LookupError as missing:
-            begin.notes.append(str(missing))
-    return list(tables)
 
 
 @asynccontextmanager
@@ -99,11 +124,15 @@ async def _client(place: Place) -> AsyncIterator[WorkflowEngine]:
         yield made
 
 
-async def _beginnings(place: Place, runs: int) -> list[tuple[Cell, ...]]:
-    rows = list[tuple[Cell, ...]]()
-    with process("worker", place):
+async def _beginnings(place: Place, amounts: Amounts) -> list[tuple[Cell, ...]]:
+    """In this process, and through the queue with each interval at which its worker may look into it."""
+    rows, runs = list[tuple[Cell, ...]](), amounts.beginnings
+    queued = [("queue", "async", replace(place, poll=poll)) for poll in amounts.polls]
+    ways = [("here (sync)", "sync", place), *queued]
+    for way, mode, how_often in ways:
         async with _client(place) as client:
-            for how, mode in (("here (sync)", "sync"), (f"queue, poll {place.poll * 1000:.0f} ms", "async")):
+            with process("worker", how_often):
+                how = f"{way}, poll {how_often.poll * 1000:.0f} ms" if mode == "async" else way
                 first, end = [], []
                 for number in range(runs + 3):
                     begun = time.monotonic()
@@ -174,18 +203,18 @@ async def _at_door(worker: Asked, count: int, held: asyncio.Task[Any]) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _statuses(place: Place, queries: int) -> list[tuple[Cell, ...]]:
-    rows = list[tuple[Cell, ...]]()
+async def _statuses(place: Place, amounts: Amounts) -> list[tuple[Cell, ...]]:
+    rows, running, queries = list[tuple[Cell, ...]](), amounts.running, amounts.queries
     with process("worker", place) as worker:
         async with _client(place) as client:
             await _all(client, 5, hold=0.0)
-            handles = [await client.execute_workflow("chain", {"door": True}) for _ in range(QUEUED)]
-            await _at_door(worker, QUEUED, asyncio.create_task(asyncio.sleep(0)))
+            handles = [await client.execute_workflow("chain", {"door": True}) for _ in range(running)]
+            await _at_door(worker, running, asyncio.create_task(asyncio.sleep(0)))
             rows.append(("they wait", *await _asked(client, [each.id for each in handles], queries)))
             worker.ask("open")
             for each in handles:
                 await each.wait()
-            handles = [await client.execute_workflow("chain", {"hold": LONGER}) for _ in range(QUEUED)]
+            handles = [await client.execute_workflow("chain", {"hold": LONGER}) for _ in range(running)]
             names = [each.id for each in handles]
             rows.append((f"they work, steps of {LONGER:.0f} s", *await _asked(client, names, queries)))
             for name in names:
@@ -202,7 +231,7 @@ async def _asked(client: WorkflowEngine, names: list[str], queries: int) -> tupl
     return (queries, median(taken), percentile(taken, 0.95), verdict(percentile(taken, 0.95) <= STATUS_MS))
 
 
-async def _idle(place: Place, seconds: float) -> list[tuple[Cell, ...]]:
+async def _idle(place: Place, amounts: Amounts) -> list[tuple[Cell, ...]]:
     rows = list[tuple[Cell, ...]]()
     named = {
         "imports": "imports only",
@@ -210,13 +239,13 @@ async def _idle(place: Place, seconds: float) -> list[tuple[Cell, ...]]:
         "worker": "worker",
         "engine": "engine with worker",
     }
-    for role, title in named.items():
+    for role in amounts.roles:
         with process(role, place) as other:
             await asyncio.sleep(3)
             begun, before = time.monotonic(), other.cpu()
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(amounts.idle_seconds)
             share = 100 * (other.cpu() - before) / (time.monotonic() - begun)
             found: Mapping[str, float] = other.memory()
             met = (verdict(found["Rss"] <= IDLE_MIB), verdict(share <= IDLE_CPU))
-            rows.append((title, found["Rss"], found["Pss"], found["Private_Dirty"], share, *met))
+            rows.append((named[role], found["Rss"], found["Pss"], found["Private_Dirty"], share, *met))
     return rows

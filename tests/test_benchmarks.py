@@ -11,8 +11,10 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.dags import chain, fan, layers, read
 from benchmarks.durable import durable
+from benchmarks.engine import Amounts, measured
 from benchmarks.isolated import isolated
 from benchmarks.language import document
+from benchmarks.listing import FILTERS, listing
 from benchmarks.makespan import makespan
 from benchmarks.mcp import tools
 from benchmarks.metrics import metrics
@@ -152,6 +154,37 @@ async def test_isolated_executions_are_measured_beside_those_in_the_worker(setti
     assert [row[0] for row in times.rows][:2] == ["in the worker", "isolated"]
     assert all(isinstance(row[2], float) and 0 < row[2] <= row[3] for row in times.rows)  # type: ignore[operator]
     assert len(memory.rows) == 3 and all(isinstance(row[1], float) and row[1] > 1 for row in memory.rows)
+
+
+@pytest.mark.req("E8", "X14")
+async def test_lists_are_measured_by_every_filter_on_both_databases(settings: Settings) -> None:
+    (table,) = await listing(settings)
+    told = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert len(told) % len(FILTERS) == 0 and {row["listed by"] for row in told} == {*FILTERS}
+    assert all(row["first page"] > 0 for row in told)
+    assert {row["listed"] for row in told if row["listed by"] == "all"} == {4000}
+
+
+@pytest.mark.req("X1", "X14")
+async def test_the_engine_is_measured_at_its_beginnings_in_numbers_and_at_rest(settings: Settings) -> None:
+    tiny = Amounts(
+        idle_seconds=0.2,
+        roles=("engine",),
+        beginnings=1,
+        polls=(0.1,),
+        at_once=(3,),
+        running=3,
+        queries=3,
+        rounds=1,
+        count=4,
+    )
+    begin, status, many, rate, idle = await measured(settings, tiny, ("sqlite",))
+    assert [row[1] for row in begin.rows] == ["here (sync)", "queue, poll 100 ms"]
+    assert all(0 < row[3] <= row[5] for row in begin.rows)  # type: ignore[operator]
+    assert [row[2] for row in status.rows] == [3, 3]
+    assert [(row[1], row[7]) for row in many.rows] == [(3, 100)]
+    assert len(rate.rows) == 5 and all(isinstance(row[3], float) and row[3] > 0 for row in rate.rows)
+    assert [row[1] for row in idle.rows] == ["engine with worker"]
 
 
 @pytest.mark.req("X14")

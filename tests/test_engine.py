@@ -172,6 +172,18 @@ async def test_executions_are_listed_by_what_they_are_in_pages_that_equal_one_bi
             break
         await engine.execute_workflow(workflow_id, {"n": 99}, {"mode": "sync"})
     assert [each["execution_id"] for each in pages] == [each["execution_id"] for each in big]
+    wanted: list[dict[str, Any]] = [
+        {"tags": ["all"]},
+        {"tags": ["even", "all"]},
+        {"end_time": big[1]["created_at"]},
+        {"tags": ["all"], "start_time": big[5]["created_at"], "end_time": big[0]["created_at"]},
+    ]
+    for filters in wanted:
+        one = (await engine.list_executions(**filters))["executions"]
+        assert [each["execution_id"] for each in await _paged(engine, filters)] == [
+            each["execution_id"] for each in one
+        ]
+    assert [each["execution_id"] for each in one] == [each["execution_id"] for each in big[1:6]]
     assert len((await engine.list_executions(tags=["even", "all"]))["executions"]) == 4
     assert len((await engine.list_executions(tags=["odd"], tenant="t1"))["executions"]) == 3
     assert (await engine.list_executions(status="failed"))["executions"] == []
@@ -179,6 +191,15 @@ async def test_executions_are_listed_by_what_they_are_in_pages_that_equal_one_bi
     for wrong in ({"status": "broken"}, {"start_time": "yesterday"}, {"limit": 0}, {"colour": "red"}, {"cursor": "x"}):
         with pytest.raises(EngineError):
             await engine.list_executions(**wrong)
+
+
+async def _paged(engine: WorkflowEngine, filters: dict[str, Any]) -> list[dict[str, Any]]:
+    found, cursor = list[dict[str, Any]](), None
+    while True:
+        page: Any = await engine.list_executions(**filters, limit=2, cursor=cursor)
+        found += page["executions"]
+        if (cursor := page["cursor"]) is None:
+            return found
 
 
 @pytest.mark.req("E7")
