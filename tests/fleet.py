@@ -50,7 +50,8 @@ def house(folder: Path, url: str = "", *, hold: float = 0.05) -> App:
         return n + 1
 
     tool = FunctionTool.from_function(note, name="ledger.note", description="Note it.", effect="read")
-    given: dict[str, Any] = {"state_dir": folder / "state", "workflows": [], **({"database_url": url} if url else {})}
+    given: dict[str, Any] = {"state_dir": folder / "state", "workflows": [], "connection_pool_size": 4}
+    given |= {"database_url": url} if url else {}
     return app(Settings(**given), tools=[tool])
 
 

@@ -12,23 +12,20 @@ from pathlib import Path
 import pytest
 
 from cogwork.executions.listing import Filter, listed
-from tests.clusters import cluster, schema
-from tests.fleet import CHAIN, Fleet, asked, attempts, drop, ended, fleet, repeated, shared
+from tests.clusters import cluster
+from tests.fleet import CHAIN, Fleet, asked, attempts, ended, fleet, repeated, shared
 
 pytestmark = [pytest.mark.req("E2", "M2", "M8", "R3", "E9"), pytest.mark.slow]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where executions are kept: nothing to start, or a schema of a server."""
+    """Where executions are kept: nothing to start, or a server whose connections nobody else uses up."""
     if request.param == "sqlite":
         yield ""
         return
-    with schema() as found:
-        try:
-            yield found
-        finally:
-            drop(found)
+    with cluster() as server:
+        yield server.url
 
 
 async def _many(folder: Path, url: str, total: int, disturb: object = None) -> dict[str, int]:
