@@ -164,4 +164,3 @@ def test_of_two_callers_in_any_order_one_wins_and_nothing_is_lost(stands: str, t
         shutil.rmtree(folder)
 
     played()
-

@@ -70,7 +70,7 @@ class KeptGraphs:
         """
         isolated = execution.mode == "isolated"
         if execution.workflow_id is not None and execution.version is not None and self._library is not None:
-            version = await self._library.version(execution.workflow_id, execution.version)
+            version = await self._library.version(execution.workflow_id, execution.version, deleted=True)
             if isolated and version.kind == "code":
                 return self._apart(execution, reference=version.reference, arguments=version.arguments)
             found: Runnable = await self.published(version, options_of(execution.options))
@@ -119,7 +119,7 @@ class KeptGraphs:
         assert self._library is not None, "published versions are in a library"
         if version.kind == "code":
             return await self._code(version, options)
-        content = await self._library.content(version.workflow_id, version.version)
+        content = await self._library.content_of(version)
         retry = options.retry.model_dump(mode="json") if options.retry is not None else None
         key = (version.workflow_id, version.version, _key(options.overrides), _key(retry))
         return await self._at_hand(key, lambda: self._changed(content.bundle, options))
