@@ -63,12 +63,16 @@ class WorkflowEngine(WorkflowVerbs, ExecutionVerbs, AgentVerbs):
         """
         if self._parts is not None:
             return
-        self._shared = await asyncio.to_thread(Shared, self.app)
-        self._parts = self._shared.parts(self.library)
-        await self.library.code.initialize_all()
-        if self._worker:
-            self._beside = Beside(self._shared, library=self.library)
-            await asyncio.to_thread(self._beside.start)
+        try:
+            self._shared = await asyncio.to_thread(Shared, self.app)
+            self._parts = self._shared.parts(self.library)
+            await self.library.code.initialize_all()
+            if self._worker:
+                self._beside = Beside(self._shared, library=self.library)
+                await asyncio.to_thread(self._beside.start)
+        except BaseException:
+            await self.shutdown()
+            raise
 
     async def shutdown(self) -> None:
         """Take nothing more; let what runs rest and hand it on; shut down the workflows that are code; close what was opened.

@@ -16,7 +16,7 @@ from cogwork.executions.record import Execution
 from cogwork.executions.statuses import IllegalMove
 from tests.lawful import RIGHT, Died, Fate, Process, Scene, all_of, finish, sound
 
-pytestmark = [pytest.mark.req("E2", "M2", "X3", "R3")]
+pytestmark = [pytest.mark.req("E2", "M2", "X3", "R3"), pytest.mark.slow]
 Verb = Callable[[Scene, Process], Awaitable[Any]]
 
 

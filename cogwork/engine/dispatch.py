@@ -149,13 +149,10 @@ class Dispatch:
     async def heeded(self, name: str) -> Execution:
         """The execution; where it rests although somebody has asked that it end, it goes on to do so."""
         execution = await self.executions.get(name)
-        if execution.status != "paused":
-            return execution
-        asked = await self.saver.requests.open(execution.thread)
-        if asked is None or asked.kind != "cancel":
+        if (command := await self.segments.wish(execution)) is None:
             return execution
         with suppress(IllegalMove):
-            await self._go_on(execution, ending(asked))
+            await self._go_on(execution, command)
         return await self.executions.get(name)
 
     # -- resuming --------------------------------------------------------------------------------------------

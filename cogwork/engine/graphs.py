@@ -72,7 +72,7 @@ class KeptGraphs:
         if execution.workflow_id is not None and execution.version is not None and self._library is not None:
             if (made := self._known(execution)) is not None:
                 return self._apart(execution, graph=made) if isolated else made
-            version = await self._library.version(execution.workflow_id, execution.version)
+            version = await self._library.version(execution.workflow_id, execution.version, deleted=True)
             if isolated and version.kind == "code":
                 return self._apart(execution, reference=version.reference, arguments=version.arguments)
             found: Runnable = await self.published(version, options_of(execution.options))
@@ -133,7 +133,7 @@ class KeptGraphs:
         if (known := self._made.get(key)) is not None:
             self._made.move_to_end(key)
             return known
-        content = await self._library.content(version.workflow_id, version.version)
+        content = await self._library.content_of(version)
         return await self._at_hand(key, lambda: self._changed(content.bundle, options))
 
     async def given(self, source: Any, options: Options) -> WorkflowGraph:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -92,15 +93,23 @@ class Segments:
     async def _left_to_end(self, name: str, number: int) -> int | None:
         """The segment that ends an execution which has come to rest while somebody asked that it end; None where nobody has."""
         execution = await self.executions.get(name)
-        if execution.status != "paused" or execution.segment != number:
+        if execution.segment != number or (command := await self.wish(execution)) is None:
+            return None
+        try:
+            return (await self.executions.next_segment(name, command, number=number)).segment
+        except IllegalMove:
+            return None
+
+    async def wish(self, execution: Execution) -> dict[str, Json] | None:
+        """What the next segment of a resting execution begins with where somebody has asked that it end, and its last segment was
+        not told of that yet; one that was rests because what follows its end asks a person."""
+        if execution.status != "paused":
             return None
         asked = await self.requests.open(execution.thread)
         if asked is None or asked.kind != "cancel":
             return None
-        try:
-            return (await self.executions.next_segment(name, ending(asked), number=number)).segment
-        except IllegalMove:
-            return None
+        command = await self.executions.command_of(execution.id, execution.segment)
+        return ending(asked) if command.get("request") != asked.id else None
 
     async def _afterwards(self, execution: Execution, outcome: str) -> None:
         """Let the session that the execution belongs to have what it came to."""
@@ -298,7 +307,7 @@ def _unbegun(snapshot: Any) -> bool:
 def ending(asked: Request) -> dict[str, Json]:
     """What a segment begins with that goes on only to do what is asked."""
     kind = "expire" if asked.fault == "timeout" else "cancel"
-    return {"kind": kind, "undo": asked.undo, "reason": asked.reason}
+    return {"kind": kind, "undo": asked.undo, "reason": asked.reason, "request": asked.id}
 
 
 def _asked(command: Mapping[str, Json]) -> Request | None:
@@ -306,11 +315,12 @@ def _asked(command: Mapping[str, Json]) -> Request | None:
     reason = str(command.get("reason") or "")
     match command.get("kind"):
         case "cancel":
-            return request("cancel", reason, undo=bool(command.get("undo")))
+            asked = request("cancel", reason, undo=bool(command.get("undo")))
         case "expire":
-            return _expiry(reason or "its time is up")
+            asked = _expiry(reason or "its time is up")
         case _:
             return None
+    return replace(asked, id=str(command["request"])) if "request" in command else asked
 
 
 def _expiry(reason: str) -> Request:

@@ -131,12 +131,17 @@ class History:
         self, execution: str, *, after: int = 0, ended: Callable[[str], bool] | None = None
     ) -> AsyncIterator[Told]:
         """The events after number ``after``, those to come as well, until the execution ends, or ``ended`` says of its status
-        that nothing more is waited for."""
+        that nothing more is waited for.
+
+        Raises:
+            EngineError: ``execution_not_found``; also where it is cleaned up meanwhile.
+        """
+        from cogwork.executions.store import found
+
         over = ended or (lambda status: status in ENDED)
-        status = sa.select(EXECUTIONS.c.status).where(EXECUTIONS.c.id == execution)
         while True:
             # The status is read first: what comes to an end has written its history before.
-            stands = str(await self.records.reading(lambda c: c.execute(status).scalar()))
+            stands = (await self.records.reading(lambda connection: found(connection, execution))).status
             told = await self.read(execution, after=after)
             for each in told:
                 yield each

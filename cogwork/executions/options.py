@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cogwork.errors import EngineError
 from nodes.base import Duration, Retry
-from state.values import Json
+from state.values import Json, UnfitValue, normalise
 
 Mode: TypeAlias = Literal["sync", "async", "isolated"]
 PRIORITIES: Final[Mapping[str, int]] = {"high": 1, "normal": 10, "low": 100}
@@ -64,7 +64,21 @@ class Options(BaseModel):
     @field_validator("deadline")
     @classmethod
     def _aware(cls, deadline: datetime | None) -> datetime | None:
-        return deadline.replace(tzinfo=UTC) if deadline is not None and deadline.tzinfo is None else deadline
+        if deadline is None or deadline.tzinfo is None:
+            return deadline.replace(tzinfo=UTC) if deadline is not None else None
+        try:
+            return deadline.astimezone(UTC)
+        except OverflowError as err:
+            raise ValueError("it lies beyond the years that a date has") from err
+
+    @field_validator("metadata", "overrides", "isolation")
+    @classmethod
+    def _plain(cls, given: dict[str, Json]) -> dict[str, Json]:
+        try:
+            plain: dict[str, Json] = normalise(given)
+        except UnfitValue as err:
+            raise ValueError(str(err)) from err
+        return plain
 
     @field_validator("tags")
     @classmethod

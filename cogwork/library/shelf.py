@@ -63,13 +63,14 @@ class Shelf:
             lambda connection: listing.page(connection, tags=tags, status=status, text=text, limit=limit, cursor=cursor)
         )
 
-    async def version(self, id_or_name: str, which: int | str | None = None) -> VersionRecord:
-        """The version of that number or label, or the one that ``name@which`` says; else the one labelled ``latest``.
+    async def version(self, id_or_name: str, which: int | str | None = None, *, deleted: bool = False) -> VersionRecord:
+        """The version of that number or label, or the one that ``name@which`` says; else the one labelled ``latest``. With
+        ``deleted`` also that of a workflow that was deleted, by its id: executions go on with it.
 
         Raises:
             EngineError: ``workflow_not_found``, ``version_not_found``.
         """
-        return await self.records.reading(lambda connection: version_of(connection, id_or_name, which))
+        return await self.records.reading(lambda connection: version_of(connection, id_or_name, which, deleted))
 
     async def versions(self, id_or_name: str) -> tuple[VersionRecord, ...]:
         """All versions, the newest first.
@@ -94,6 +95,10 @@ class Shelf:
         return await self.records.reading(
             lambda connection: self.content_in(connection, version_of(connection, id_or_name, which))
         )
+
+    async def content_of(self, version: VersionRecord) -> Content:
+        """``content``, of a version at hand."""
+        return await self.records.reading(lambda connection: self.content_in(connection, version))
 
     def content_in(self, connection: Connection, version: VersionRecord) -> Content:
         """What a version consists of, read within a transaction; versions read before are at hand."""
@@ -180,12 +185,15 @@ class Shelf:
         return replace(made, workflow=one.name, a=one.version, b=other.version)
 
 
-def version_of(connection: Connection, id_or_name: str, which: int | str | None = None) -> VersionRecord:
+def version_of(
+    connection: Connection, id_or_name: str, which: int | str | None = None, deleted: bool = False
+) -> VersionRecord:
     """``Shelf.version`` within a transaction."""
     if not isinstance(id_or_name, str):
         raise EngineError("invalid_input", f"A workflow is named by its id or name, not by {id_or_name!r:.80}")
     name, inside = parted(id_or_name)
-    return versions.version(connection, versions.workflow(connection, name), which_of(which, inside))
+    row = versions.workflow(connection, name, deleted=deleted)
+    return versions.version(connection, row, which_of(which, inside))
 
 
 def which_of(which: int | str | None, inside: int | str | None) -> int | str:
