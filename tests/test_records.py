@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import sqlite3
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -606,3 +607,38 @@ def test_a_server_that_stays_away_is_an_error_when_patience_ends(tmp_path: Path)
         cluster.stop()
         with refused("database_error", "cannot be used"):
             ids(records)
+
+
+async def test_of_writes_that_wait_together_one_that_fails_takes_nothing_of_the_others_with_it(
+    records: Records,
+) -> None:
+    held, begun = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        begun.set()
+        held.wait(30)
+        _insert(connection, "first")
+
+    def failing(connection: Connection) -> None:
+        _insert(connection, "undone")
+        raise EngineError("conflict", "it does not fit")
+
+    first = asyncio.create_task(records.writing(slow))
+    await asyncio.to_thread(begun.wait, 30)
+    rest = [asyncio.create_task(records.writing(call)) for call in (_named("second"), failing, _named("third"))]
+    await asyncio.sleep(0)
+    held.set()
+    await first
+    outcomes = await asyncio.gather(*rest, return_exceptions=True)
+    assert [isinstance(outcome, EngineError) for outcome in outcomes] == [False, True, False]
+    found = records.read(lambda c: set(c.execute(sa.select(BATCHES.c.id)).scalars()))
+    assert found == {"first", "second", "third"}
+
+
+def _named(id: str) -> Callable[[Connection], None]:
+    return lambda connection: _insert(connection, id)
+
+
+def _insert(connection: Connection, id: str) -> None:
+    row = {"id": id, "name": "", "total": 1, "options": {}, "created_at": NOW}
+    connection.execute(sa.insert(BATCHES).values(**row))

@@ -183,7 +183,7 @@ class Metrics:
             range = TimeRange.of(time_range, now, zone)
             return _Reading(connection, ensured(connection, subject, self._known), range, now).report(wanted, by, zone)
 
-        return await self._records.reading(read)
+        return await self._records.reading(read, whole=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -59,15 +60,15 @@ class Records:
 
     # -- transactions ----------------------------------------------------------------------------------------
 
-    def read(self, call: Callable[[Connection], T]) -> T:
-        """What ``call`` finds.
+    def read(self, call: Callable[[Connection], T], *, whole: bool = False) -> T:
+        """What ``call`` finds; with ``whole`` its statements stand in one transaction on PostgreSQL too.
 
         Raises:
             EngineError: ``database_error``.
         """
 
         def attempt() -> T:
-            with self._reading.connect() as connection:
+            with (self.engine if whole else self._reading).connect() as connection:
                 return call(connection)
 
         return self._surviving(attempt)
@@ -85,9 +86,9 @@ class Records:
 
         return self._surviving(attempt)
 
-    async def reading(self, call: Callable[[Connection], T]) -> T:
+    async def reading(self, call: Callable[[Connection], T], *, whole: bool = False) -> T:
         """``read``, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read, call)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, partial(self.read, call, whole=whole))
 
     async def writing(self, call: Callable[[Connection], T]) -> T:
         """``write``, off the event loop; on SQLite those that wait beside each other share a transaction and its fsync."""
