@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from cogwork.cli import main
+from cogwork.cli.root import cli
 from cogwork.errors import EngineError
 from cogwork.records.schema import TABLE
 from cogwork.settings import Settings
@@ -346,25 +347,20 @@ async def test_a_caller_who_goes_away_leaves_an_execution_that_can_be_resumed(tm
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "code", "said"),
     [
-        ["executions", "show", "nothing-0"],
-        ["executions", "list", "--status", "broken"],
-        ["executions", "list", "--cursor", "x"],
-        ["executions", "cancel", "nothing-0"],
-        ["executions", "start", "nothing"],
+        (["result", "nothing-0"], 4, "There is no execution 'nothing-0'"),
+        (["follow", "nothing-0"], 4, "There is no execution 'nothing-0'"),
+        (["executions", "--status", "broken"], 2, "There is no status 'broken'"),
+        (["executions", "--cursor", "x"], 2, "The cursor is none of this list"),
+        (["executions", "--since", "yesterday"], 2, "must be an instant"),
+        (["start", "nothing"], 4, "There is no workflow 'nothing'"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_the_command_line_says_in_a_line_what_is_wrong(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COGWORK_STATE_DIR", str(tmp_path / "state"))
-    try:
-        code = main(words)
-    except SystemExit as err:
-        code = err.code
-    said = capsys.readouterr()
-    assert code not in (0, None) and "Traceback" not in said.err + said.out
-    assert said.err.strip(), said
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == code and said in done.stderr and "Traceback" not in done.output, done.output
