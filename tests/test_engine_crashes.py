@@ -123,10 +123,11 @@ async def _died_at(model: Scene, folder: Path, fate: Fate, before: Verb, act: Ve
         async with asyncio.timeout(20):
             with suppress(Died):
                 await act(scene, process)
-        for task in asyncio.all_tasks() - others:
-            task.cancel()
-            with suppress(Died, asyncio.CancelledError):
-                await task
+        if left := asyncio.all_tasks() - others:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+            assert all(task.cancelled() or task.done() for task in left)
         await process.close()
         scene.holding = False
         process = await scene.open()

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -416,6 +417,38 @@ async def test_cancelling_cuts_off_what_is_read_and_runs_finally(
     events = await going
     assert events[-1].kind == "run.cancelled"
     assert stage.paths("cancel") == ["a"] and any(path.endswith("z") for path in stage.paths("end"))
+
+
+async def test_code_that_lies_where_executions_have_their_folder_is_read(
+    saver: SqliteCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+        import os
+        from typing import TypedDict
+        from langgraph.graph import END, START, StateGraph
+
+        class State(TypedDict, total=False):
+            where: str
+            other: int
+
+        def look(state):
+            from lies_in_tmp_too import OTHER
+            open("written", "w").close()
+            return {"where": os.getcwd(), "other": OTHER}
+
+        def graph():
+            return StateGraph(State).add_node("look", look).add_edge(START, "look").add_edge("look", END)
+    """
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        Path(folder, "lies_in_tmp.py").write_text(textwrap.dedent(code))
+        Path(folder, "lies_in_tmp_too.py").write_text("OTHER = 7")
+        monkeypatch.syspath_prepend(folder)
+        async with Zygote() as zygote:
+            job = {"bundle": (), "reference": "lies_in_tmp:graph"}
+            run = Isolated(zygote, five(), saver, {"nodes": {"a": say(1)}}, **job)
+            events = await run.go(input={})
+    assert (events[-1].kind, (await run.values())["other"]) == ("run.completed", 7)
 
 
 async def test_code_that_does_not_heed_a_cancellation_is_ended(zygote: Zygote, saver: SqliteCheckpoints) -> None:

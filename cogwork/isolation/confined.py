@@ -107,7 +107,7 @@ def confine(order: Mapping[str, Any], footing: Footing, found: Confinement, *, a
         found.held -= {"privileges", "memory"}
     if user is not None and not alone:
         found.held.update(("signals", "orphans"))
-    _forget_environment(order["folder"] if "disk" not in found.held else view.FOLDER)
+    _forget_environment(order["folder"] if "disk" not in found.held else view.folder())
 
 
 def _leave_all(limits: Mapping[str, Any], found: Confinement) -> None:
@@ -124,7 +124,7 @@ def _in_own_folder(
     if alone and footing.view:
         if found.attempt("folder", lambda: view.own_folder(order["limits"]["disk_mb"], owner), "files", "disk"):
             found.attempt("processes shown", view.own_processes)
-            os.chdir(view.FOLDER)
+            os.chdir(view.folder())
             return
     folder = Path(order["folder"])
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ from typing import Final
 
 from cogwork.isolation import kernel
 
-FOLDER: Final = "/tmp"
-"""Where an execution finds its own folder."""
+_FOLDER: Final = "/tmp"
+_OTHER_FOLDER: Final = "/own"
 _PROGRAMS: Final = (
     "/usr",
     "/bin",
@@ -31,6 +31,11 @@ _PRIVATE: Final = (".git", ".env", ".cogwork", ".ssh", ".netrc", ".aws")
 _INODES_PER_MB: Final = 64
 
 
+def folder() -> str:
+    """Where an execution finds its own folder: ``/tmp``, or ``/own`` where that would cover code that lies in ``/tmp``."""
+    return _OTHER_FOLDER if any(path.startswith(f"{_FOLDER}/") for path in _read()) else _FOLDER
+
+
 def enter(at: str, hidden: Iterable[str]) -> None:
     """Build the view at the folder ``at``, and make it the root of this process, for good.
 
@@ -39,7 +44,7 @@ def enter(at: str, hidden: Iterable[str]) -> None:
     """
     kernel.mount("none", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
     kernel.mount("tmpfs", at, "tmpfs", kernel.NO_SUID | kernel.NO_DEV, "mode=0755,size=4m")
-    for name in ("proc", "tmp", "dev"):
+    for name in ("proc", "dev", _FOLDER[1:], _OTHER_FOLDER[1:]):
         Path(at, name).mkdir()
     for source in _covering(_read()):
         _bound(at, source)
@@ -61,7 +66,7 @@ def own_folder(size_mb: int, user: int) -> None:
     """
     inodes = max(1024, size_mb * _INODES_PER_MB)
     options = f"mode=0700,size={size_mb}m,nr_inodes={inodes},uid={user},gid={user}"
-    kernel.mount("tmpfs", FOLDER, "tmpfs", kernel.NO_SUID | kernel.NO_DEV, options)
+    kernel.mount("tmpfs", folder(), "tmpfs", kernel.NO_SUID | kernel.NO_DEV, options)
 
 
 def own_processes() -> None:
@@ -91,7 +96,7 @@ def _covering(paths: Iterable[str]) -> Iterator[str]:
     taken: list[str] = []
     for path in sorted(set(paths)):
         inside = any(path.startswith(f"{other}/") for other in taken)
-        if not inside and path not in ("/tmp", "/proc", "/dev"):
+        if not inside and path not in (_FOLDER, "/proc", "/dev"):
             taken.append(path)
             yield path
 
