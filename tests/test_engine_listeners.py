@@ -18,6 +18,7 @@ from state.events import Event
 from tests.clusters import schema
 from tests.fleet import drop
 from tests.lawful import Process, Scene, finish, sound
+from tests.threads import until
 
 pytestmark = [pytest.mark.req("E2", "R3", "T8")]
 
@@ -59,13 +60,13 @@ async def _heard(folder: Path, comes: list[tuple[int, int]], deaths: list[str]) 
             if waiting:
                 scene.holding = True
                 task = asyncio.create_task(scene.work(process, waiting[0]))
-                await asyncio.wait([task], timeout=0.3)
+                await until(lambda task=task: "a" in scene.doors or task.done())
                 scene.holding = False
                 if death == "cut off":
                     task.cancel()
                 elif death == "hands on":
                     await process.parts.segments.hand_on()
-                else:
+                elif not task.done():
                     scene.doors["a"].set()
                 await asyncio.wait([task])
                 scene.doors.clear()

@@ -488,7 +488,7 @@ async def test_when_another_step_fails_the_run_within_is_cancelled_and_taken_bac
 
 async def test_at_the_time_limit_of_the_calling_run_the_run_within_rests_too(shop: Shop, saver: Any) -> None:
     waiting(shop, "watch")
-    graph = shop.graph({"x": call("workflow.slow")}, saver, limits={"timeout": 0.4})
+    graph = shop.graph({"x": call("workflow.slow")}, saver, limits={"timeout": 2})
     state = await graph.ainvoke({}, THREAD)
     assert state["__interrupt__"][0].value["limit"] == "timeout"
     assert run_of(saver, children(saver)[0])["status"] == "paused"
