@@ -20,6 +20,7 @@ from cogwork.settings import Settings
 from cogwork.store.checkpoints import SqliteCheckpoints
 from cogwork.tools.child_run import used
 from cogwork.tools.function import FunctionTool
+from graphs.keeping import POLL
 from state.errors import AnswerRefused, Fault, NotResumable, SpecError, WorkflowCancelled, WorkflowFailed
 from state.services import CallContext, Within
 from state.values import Json
@@ -35,6 +36,7 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.folder, self.log = folder, list[str]()
         self.reached, self.door, self.never = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.wire = asyncio.Event()
         self.failing = 0
         self.settings: dict[str, Any] = {}
 
@@ -64,6 +66,10 @@ class Shop:
             await self.reached.wait()
             raise Fault("refused", f"{word} tripped", origin="tool")
 
+        async def snap(word: str) -> str:
+            await self.wire.wait()
+            raise Fault("refused", f"{word} snapped", origin="tool")
+
         def tool(function: Callable[..., Any], effect: Any, name: str = "") -> FunctionTool:
             return FunctionTool.from_function(function, name=name or function.__name__, effect=effect)
 
@@ -75,6 +81,7 @@ class Shop:
             tool(wait, "read", "watch"),
             tool(fail, "write"),
             tool(trip, "read"),
+            tool(snap, "write"),
         )
         more = {"state_dir": self.folder / "state", "workflows": [self.folder], **self.settings}
         return App(settings=Settings(**more), tools=tools)
@@ -488,13 +495,52 @@ async def test_when_another_step_fails_the_run_within_is_cancelled_and_taken_bac
 
 async def test_at_the_time_limit_of_the_calling_run_the_run_within_rests_too(shop: Shop, saver: Any) -> None:
     waiting(shop, "watch")
-    graph = shop.graph({"x": call("workflow.slow")}, saver, limits={"timeout": 2})
+    graph = shop.graph({"x": call("workflow.slow")}, saver, limits={"timeout": 0.3})
     state = await graph.ainvoke({}, THREAD)
     assert state["__interrupt__"][0].value["limit"] == "timeout"
-    assert run_of(saver, children(saver)[0])["status"] == "paused"
+    for child in children(saver):  # where the machine let it begin in that time
+        assert run_of(saver, child)["status"] == "paused"
     shop.door.set()
     state = await graph.ainvoke(Command(resume={"timeout": 600}), THREAD)
     assert (state["output"], shop.log.count("a"), "a taken back" in shop.log) == ("c", 1, False)
+
+
+async def resting_at_the_limit(shop: Shop, saver: Any, thread: str) -> None:
+    """The run within has been asked to rest, which takes as long as the write in it."""
+    while (found := await saver.requests.open(thread)) is None or found.kind != "pause":
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(5 * POLL)  # the time stays used up, and is looked at again and again
+    assert run_of(saver, thread)["status"] == "running"
+
+
+async def test_a_run_within_rests_at_the_limit_however_long_its_write_takes(shop: Shop, saver: Any) -> None:
+    waiting(shop)
+    graph = shop.graph({"x": call("workflow.slow")}, saver, limits={"timeout": 1})
+    running = asyncio.create_task(graph.ainvoke({}, THREAD))
+    await shop.reached.wait()
+    (child,) = children(saver)
+    await resting_at_the_limit(shop, saver, child)
+    shop.door.set()
+    assert (await running)["__interrupt__"][0].value["limit"] == "timeout"
+    assert run_of(saver, child)["status"] == "paused"
+    assert shop.log == ["a", "b begins", "b ends"]
+
+
+async def test_a_run_within_that_is_to_rest_is_taken_back_when_another_step_fails(shop: Shop, saver: Any) -> None:
+    waiting(shop)
+    graph = shop.graph({"x": call("workflow.slow"), "y": call("snap", word="y")}, saver, limits={"timeout": 1})
+    running = asyncio.create_task(graph.ainvoke({}, THREAD))
+    await shop.reached.wait()
+    (child,) = children(saver)
+    await resting_at_the_limit(shop, saver, child)
+    shop.wire.set()
+    while (await saver.requests.open(child)).kind != "cancel":
+        await asyncio.sleep(0.01)
+    shop.door.set()
+    with pytest.raises(WorkflowFailed, match="y snapped"):
+        await running
+    assert run_of(saver, child)["status"] == "cancelled"
+    assert shop.log == ["a", "b begins", "b ends", "a taken back", "cancelled"]
 
 
 async def test_a_step_that_takes_too_long_cancels_its_run_and_leaves_nothing_at_work(shop: Shop, saver: Any) -> None:

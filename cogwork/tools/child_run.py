@@ -15,7 +15,7 @@ from graphs.graph import DEPTH, WorkflowGraph
 from state.durable import Durable
 from state.errors import AnswerRefused, Asked, Fault, InputRefused, NotResumable, Owned
 from state.events import Event
-from state.services import CallContext, Within
+from state.services import CallContext, Fate, Within
 from state.values import Json
 
 if TYPE_CHECKING:
@@ -167,20 +167,32 @@ class ChildRun:
             self.context.progress(self.done, None, f"{event.step} {event.kind.partition('.')[2]}")
 
     async def _stopped(self, graph: WorkflowGraph, running: asyncio.Task[Event]) -> None:
-        """Let the run rest or end, as the run that it is within does; nothing of it goes on when this returns."""
-        stopping = asyncio.create_task(self._stop(graph, running))
+        """Let the run rest or end, as the run that it is within does; nothing of it goes on when this returns.
+
+        Cut off again, it stops at once, unless the run that it is within is now to end rather than rest.
+        """
+        fate, stopping = self.within.fate(), None
         try:
-            await asyncio.shield(stopping)
+            while True:
+                stopping = asyncio.create_task(self._stop(graph, running, fate))
+                try:
+                    return await asyncio.shield(stopping)
+                except asyncio.CancelledError:
+                    first, fate = fate, self.within.fate()
+                    if first != "rest" or fate == "rest":
+                        raise
+                    stopping.cancel()
+                    await asyncio.wait((stopping,))
         finally:
-            stopping.cancel()
-            running.cancel()
-            await asyncio.wait((stopping, running))
-            for task in (stopping, running):
+            tasks = [task for task in (stopping, running) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            for task in tasks:
                 if not task.cancelled():
                     task.exception()
 
-    async def _stop(self, graph: WorkflowGraph, running: asyncio.Task[Event]) -> None:
-        fate = self.within.fate()
+    async def _stop(self, graph: WorkflowGraph, running: asyncio.Task[Event], fate: Fate) -> None:
         try:
             if fate != "rest":
                 await graph.acancel(self.config, undo=fate == "undo", reason=f"{self.context.step} was given up")

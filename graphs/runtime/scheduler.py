@@ -303,9 +303,10 @@ class Scheduler:
                     self.cut_off(work, TIMEOUT)
 
     def cut_off(self, work: Work, why: str) -> None:
-        """Give up work that changes nothing; what becomes of its instance is up to ``why``."""
-        self.given_up[work.member.path] = why
-        work.task.cancel()
+        """Give up work that changes nothing, once: it may take time to stop; what becomes of its instance is up to ``why``."""
+        if work.member.path not in self.given_up:
+            self.given_up[work.member.path] = why
+            work.task.cancel()
 
     # -- ends --------------------------------------------------------------------------------------------------
 
