@@ -234,11 +234,13 @@ class Scene:
     """How often (pay | refund) was done for which idempotency key."""
     doors: dict[str, asyncio.Event] = field(default_factory=dict)
     holding: bool = False
+    parked: int = 0
     """Whether those that look now and are to hold wait at their door."""
 
     def _tools(self) -> list[FunctionTool]:
         async def look(context: CallContext, hold: str = "") -> str:
             if hold and self.holding:
+                self.parked += 1
                 await self.doors.setdefault(hold, asyncio.Event()).wait()
             return "seen"
 

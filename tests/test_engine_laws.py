@@ -30,6 +30,7 @@ from state.errors import AnswerRefused
 from tests.clusters import schema
 from tests.fleet import drop
 from tests.lawful import RIGHT, SPECS, WRONG, Process, Scene, all_of, finish, sound
+from tests.threads import until
 
 pytestmark = [pytest.mark.req("E2", "X3", "R3")]
 PHASES = (Phase.generate,)
@@ -133,9 +134,11 @@ class Engine(RuleBasedStateMachine):
         if self.scene.line.meant[name][0] in {each.rpartition(".")[0] for each in self.tasks}:
             return
 
+        before = self.scene.parked
+
         async def begun() -> None:
             task = asyncio.create_task(self.scene.work(self.process, name))
-            await asyncio.wait([task], timeout=0.3)
+            await until(lambda: task.done() or self.scene.parked > before)
             if task.done():
                 await task
             else:

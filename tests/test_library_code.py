@@ -16,6 +16,7 @@ from cogwork.errors import EngineError
 from cogwork.library import Library
 from cogwork.library.code import CodeRegistry
 from cogwork.library.code_graph import CodeGraph, status_of
+from cogwork.library.code_steps import as_plain
 from cogwork.library.results import RunResult
 from cogwork.store.checkpoints import SqliteCheckpoints
 from cogwork.store.postgres import PostgresCheckpoints
@@ -285,6 +286,21 @@ async def test_a_failed_run_ends_with_its_error_and_the_summary_tells_it(saver: 
 
 
 @pytest.mark.req("R2")
+async def test_an_output_too_large_to_keep_is_said_to_be_and_not_shortened(saver: Any) -> None:
+    def writes(state: code_flows.State) -> dict[str, Any]:
+        return {"log": ["x" * (9 << 20)]}
+
+    graph = code_graph(code_flows.line(("a", writes)), saver)
+    events = [event async for event in graph.aevents({"topic": "x"}, CONFIG)]
+    assert (events[-1].kind, events[-1].data["error"]["class"]) == ("run.failed", "invalid_output")
+
+
+@pytest.mark.req("R2")
+def test_a_text_that_cannot_be_shown_whole_says_that_it_is_not() -> None:
+    assert str(as_plain("x" * (9 << 20))).endswith("… (9437184 characters, shortened)")
+    assert as_plain("x" * 20_000) == "x" * 20_000
+
+
 async def test_the_summary_of_a_workflow_is_read_from_its_state(stage: Any) -> None:
     state = await stage.run({"nodes": {"a": {"type": "transform", "set": {"n": 1}}}})
     summary = RunResult.from_state(state).summarize_results()

@@ -126,7 +126,11 @@ def end_of(graph: Any, snapshot: Any) -> Settled | None:
         return settle(snapshot.values, (), step_facts(graph.plan)) if ended else None
     match status_of(snapshot):
         case "completed":
-            return Settled(status="completed", output=output_of(graph.graph.output_channels, snapshot.values))
+            try:
+                output = output_of(graph.graph.output_channels, snapshot.values)
+            except Fault as fault:
+                return Settled(status="failed", error=fault.record(node=""))
+            return Settled(status="completed", output=output)
         case "failed":
             message = str((snapshot.metadata or {}).get(REASON) or "it failed")
             return Settled(status="failed", error=Fault("internal", message, origin="workflow").record(node=""))

@@ -84,8 +84,11 @@ async def _ended(graph: CodeGraph, config: Any) -> Event | None:
     data: dict[str, Json]
     match status_of(snapshot):
         case "completed":
-            kind: EventKind = "run.completed"
-            data = {"output": output_of(graph.graph.output_channels, snapshot.values)}
+            try:
+                kind: EventKind = "run.completed"
+                data = {"output": output_of(graph.graph.output_channels, snapshot.values)}
+            except Fault as fault:
+                kind, data = "run.failed", {"error": fault.record(node="")}
         case "failed":
             kind = "run.failed"
             data = {"error": Fault("internal", "it had failed", origin="workflow").record(node="")}

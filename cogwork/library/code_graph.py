@@ -150,7 +150,12 @@ class CodeGraph:
             return story.event("run.cancelled", error=cancelled(reason))
         snapshot = await self.graph.aget_state(_latest(config))
         if not snapshot.tasks:
-            return story.event("run.completed", output=output_of(self.graph.output_channels, snapshot.values))
+            try:
+                output = output_of(self.graph.output_channels, snapshot.values)
+            except Fault as fault:
+                await self._mark(config, "failed", str(fault))
+                return story.event("run.failed", error=fault.record(node=""))
+            return story.event("run.completed", output=output)
         questions = [asked for _, asked in questions_of(snapshot, await self._before(config, story.run)).values()]
         handed_on = ended.request is not None and ended.request.reason == SHUTDOWN
         reason = "human" if questions else SHUTDOWN if handed_on else "requested"

@@ -10,11 +10,14 @@ from langchain_core.messages import BaseMessage
 from langgraph.types import StateSnapshot
 from pydantic import BaseModel
 
+from state.errors import Fault
 from state.values import Json, UnfitValue, normalise
 
 _HIDDEN: Final = "__"
 _ASKS: Final = ("ask", "question", "message", "prompt")
 MAX_DEPTH: Final = 32
+SHOWN: Final = 10_000
+"""How many characters are shown of a text that has no form as it is."""
 
 
 def is_step(name: str) -> bool:
@@ -75,7 +78,9 @@ def as_plain(value: Any, depth: int = 0) -> Json:
     try:
         return normalise(value)
     except UnfitValue:
-        return str(normalise(str(value)[:10_000]))
+        text = str(value)
+        cut = f"… ({len(text)} characters, shortened)" if len(text) > SHOWN else ""
+        return str(normalise(text[:SHOWN])) + cut
 
 
 def _message(message: BaseMessage, depth: int) -> dict[str, Json]:
@@ -100,12 +105,34 @@ def nested_path(namespace: tuple[str, ...], outer: Mapping[str, str]) -> str:
 
 
 def output_of(channels: Any, values: Any) -> Json:
-    """The output of a run: the channels that the graph gives out, as plain JSON."""
+    """The output of a run: the channels that the graph gives out, as plain JSON.
+
+    Raises:
+        Fault: ``invalid_output`` where a text or number of it is too large to keep.
+    """
     if not isinstance(values, Mapping):
-        return as_plain(values)
+        return as_plain(_whole(values))
     if isinstance(channels, str):
-        return as_plain(values.get(channels))
-    return {name: as_plain(values[name]) for name in channels if name in values}
+        return as_plain(_whole(values.get(channels)))
+    return {name: as_plain(_whole(values[name])) for name in channels if name in values}
+
+
+def _whole(value: Any, depth: int = 0) -> Any:
+    """The value, of which no text needs to be shortened."""
+    if isinstance(value, BaseMessage):
+        _whole(value.content, depth + 1)
+    elif isinstance(value, Mapping) and depth <= MAX_DEPTH:
+        for each in value.values():
+            _whole(each, depth + 1)
+    elif isinstance(value, list | tuple | set | frozenset) and depth <= MAX_DEPTH:
+        for each in value:
+            _whole(each, depth + 1)
+    elif isinstance(value, str | bytes | int):
+        try:
+            normalise(value)
+        except UnfitValue as error:
+            raise Fault("invalid_output", f"the output cannot be kept: {error.reason}", origin="workflow") from error
+    return value
 
 
 def is_task(chunk: Any) -> bool:
