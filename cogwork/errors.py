@@ -30,6 +30,12 @@ ErrorCode: TypeAlias = Literal[
     "execution_timeout",
     "database_error",
     "permission_denied",
+    "unauthenticated",
+    "rate_limited",
+    "too_large",
+    "not_found",
+    "not_acceptable",
+    "internal",
 ]
 ERROR_CODES: Final[tuple[str, ...]] = get_args(ErrorCode)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -123,3 +124,57 @@ class History(Section):
 
     messages: int = Field(default=50, ge=0, description="The latest messages at most.")
     tokens: int = Field(default=8000, ge=0, description="Their tokens at most; the oldest are left out first.")
+
+
+class ServerLimits(Section):
+    """What a caller may ask of the server."""
+
+    body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="The largest body of a request, in bytes.")
+    header_bytes: int = Field(default=64 * 1024, ge=4096, description="The largest head of a request, in bytes.")
+    head_seconds: Period = Field(default=10.0, description="How long a caller may take to send the head of a request.")
+    body_seconds: Period = Field(default=30.0, description="How long it may take to send the body.")
+    answer_seconds: Period = Field(
+        default=300.0, description="How long an answer may take that is no stream of events."
+    )
+    requests: int = Field(default=1200, ge=1, description="Requests per minute of one principal, at most.")
+    strangers: int = Field(
+        default=60, ge=1, description="Requests per minute that are refused for want of a token, by address."
+    )
+    connections: int = Field(default=2000, ge=1, description="Connections at once, at most.")
+    listeners: int = Field(default=500, ge=1, description="Streams of events at once, at most.")
+
+
+class Tls(Section):
+    """The server's certificate, and whose certificates it takes."""
+
+    certificate: Path = Field(description="The server's certificate, PEM, with those between it and the root.")
+    key: Path = Field(description="Its private key, PEM.")
+    client_authorities: Path | None = Field(
+        default=None, description="Who signs the certificates of callers, PEM; with it a caller has to show one."
+    )
+    clients: dict[str, Literal["viewer", "operator", "author", "admin"]] = Field(
+        default_factory=dict,
+        description="The roles of callers by the name in their certificate, such as {ops.example.org: operator}.",
+    )
+
+
+class Server(Section):
+    """The server that `cogwork serve` starts."""
+
+    host: str = Field(default="127.0.0.1", description="The address that it listens on.")
+    port: int = Field(default=4020, ge=0, le=65535, description="The port; 0 for any that is free.")
+    auth: Literal["tokens", "none"] = Field(
+        default="tokens",
+        description="`none` lets everybody do everything, and is refused on other addresses than loopback.",
+    )
+    allowed_hosts: list[str] = Field(
+        default_factory=list,
+        description="The names under which it is called, beside loopback; `*.example.org` for all below one.",
+    )
+    allowed_origins: list[str] = Field(
+        default_factory=list,
+        description="Web pages of other origins that may call it, such as https://ops.example.org; none without it.",
+    )
+    worker: bool = Field(default=True, description="Whether executions run in the server's process too.")
+    limits: ServerLimits = Field(default_factory=ServerLimits, description="What a caller may ask of it: a table.")
+    tls: Tls | None = Field(default=None, description="TLS, and certificates of callers: a table.")

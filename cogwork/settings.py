@@ -17,7 +17,7 @@ from cogwork.isolation.limits import Isolation
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
 from cogwork.origins import Sources, WrongSettings, faults, strangers, unread
 from cogwork.secrets import SecretSource
-from cogwork.sections import Engine, History, Lasting, QueueSection, Retention
+from cogwork.sections import Engine, History, Lasting, QueueSection, Retention, Server
 from cogwork.tools.mcp.config import NAME, McpServer
 from cogwork.tools.openapi.source import OpenApiSource
 from state.values import MAX_BYTES
@@ -146,6 +146,7 @@ class Settings(BaseSettings):
     )
 
     engine: Engine = Field(default_factory=Engine, description="How workers work: a table.")
+    server: Server = Field(default_factory=Server, description="The server that `cogwork serve` starts: a table.")
     queues: dict[str, QueueSection] = Field(
         default_factory=dict,
         description="Queues beside the default one, by name: limits on what runs at once and begins.",

@@ -1,0 +1,70 @@
+"""The HTTP door as one FastAPI application: its routes, its errors, its document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from cogwork.errors import EngineError, ErrorCode
+from cogwork.server.answers import error_answer
+from cogwork.server.faults import engine_error
+from cogwork.server.http import executions, health
+from state.errors import CogworkError
+
+PREFIX = "/api/v1"
+ROUTERS = (executions.router,)
+_CODES: dict[int, ErrorCode] = {404: "not_found", 405: "invalid_input", 406: "not_acceptable", 413: "too_large"}
+
+
+def api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
+    """The application; ``state.doors`` has to be there while it serves."""
+    made = FastAPI(
+        title="cogwork",
+        version="1",
+        summary="Agent workflows: their versions, executions, schedules, sessions and figures.",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    made.include_router(health.router)
+    for router in ROUTERS:
+        made.include_router(router, prefix=PREFIX)
+    made.add_exception_handler(CogworkError, _refused)
+    made.add_exception_handler(RequestValidationError, _unfit)
+    made.add_exception_handler(HTTPException, _unrouted)
+    return made
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, CogworkError)
+    return error_answer(engine_error(error), _id(request))
+
+
+async def _unfit(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    problems = [{"at": "/".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors()[:50]]
+    first = problems[0] if problems else {"at": "body", "message": "it does not fit"}
+    message = f"{first['at']}: {first['message']}"
+    return error_answer(EngineError("invalid_input", message, problems=[*problems]), _id(request))
+
+
+async def _unrouted(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "invalid_input")
+    message = (
+        f"There is nothing at {request.method} {request.url.path[:200]}" if code == "not_found" else str(error.detail)
+    )
+    answer = error_answer(EngineError(code, message), _id(request), error.headers)
+    answer.status_code = error.status_code
+    return answer
+
+
+def _id(request: Request) -> str | None:
+    found: str | None = getattr(request.state, "request_id", None)
+    return found

@@ -1,0 +1,92 @@
+"""The application served by uvicorn: on its address, with its certificate, until it is asked to end."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from cogwork.errors import EngineError
+from cogwork.server.asgi import Application
+from cogwork.server.hosts import is_loopback
+from cogwork.server.sockets import protocol
+
+if TYPE_CHECKING:
+    from cogwork.settings import Settings
+
+GRACE_SECONDS = 20
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which tells when it listens, and drains the doors as it ends."""
+
+    def __init__(self, config: uvicorn.Config, application: Application, ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._application, self._told = application, ready
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Open the doors and listen."""
+        await super().startup(sockets)
+        if self.should_exit:
+            return
+        port = next(socket.getsockname()[1] for each in self.servers for socket in each.sockets)
+        scheme = "https" if self.config.is_ssl else "http"
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        self._told(f"{scheme}://{host}:{port}")
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Take no more, let what is being answered end, and close the doors."""
+        self._application.api.state.doors.draining = True
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, ready: Callable[[str, Application], None]) -> None:
+    """Serve until SIGTERM or SIGINT; ``ready`` is told the address once it listens.
+
+    Raises:
+        EngineError: ``invalid_input`` for settings under which nobody should serve.
+    """
+    chosen = settings.server
+    _checked(settings)
+    application = Application(settings)
+    secured: dict[str, Any] = {}
+    if (tls := chosen.tls) is not None:
+        asked = ssl.CERT_REQUIRED if tls.client_authorities is not None else ssl.CERT_NONE
+        secured = {
+            "ssl_certfile": str(tls.certificate),
+            "ssl_keyfile": str(tls.key),
+            "ssl_ca_certs": str(tls.client_authorities) if tls.client_authorities is not None else None,
+            "ssl_cert_reqs": asked,
+        }
+    limits = chosen.limits
+    config = uvicorn.Config(
+        application,
+        host=chosen.host,
+        port=chosen.port,
+        http=protocol(limits.head_seconds),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=limits.connections,
+        h11_max_incomplete_event_size=limits.header_bytes,
+        timeout_keep_alive=int(limits.head_seconds),
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        **secured,
+    )
+    Server(config, application, lambda address: ready(address, application)).run()
+
+
+def _checked(settings: Settings) -> None:
+    chosen = settings.server
+    if is_loopback(chosen.host):
+        return
+    if chosen.auth == "none":
+        raise EngineError("invalid_input", f"auth = none is for loopback only, and host is {chosen.host}: use tokens")
+    if not chosen.allowed_hosts:
+        message = f"host is {chosen.host}: say in server.allowed_hosts under which names the server is called"
+        raise EngineError("invalid_input", message)
