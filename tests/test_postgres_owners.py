@@ -32,7 +32,7 @@ CONFIG: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 SOON, NEVER = 1.0, 3600.0
 """Seconds until a missing beat counts: soon enough for a test, or so late that only the lock can tell."""
 CHILD = """
-import asyncio, os, signal, sys
+import asyncio, signal, sys, threading
 from langgraph.checkpoint.base import empty_checkpoint
 from cogwork.store.postgres import PostgresCheckpoints
 from state.durable import RecordedCall
@@ -54,7 +54,7 @@ class Stopping:
         self.owners.prove(cursor, thread)
         if self.armed:
             self.armed = False
-            os.kill(os.getpid(), signal.SIGSTOP)
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # at once: another thread would take its time
 
 async def main(url, ttl):
     stopping = Stopping()
