@@ -218,6 +218,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_server_catalog.py::test_a_catalog_workflow_is_served_with_a_form_and_its_steps",
         "test_server_catalog.py::test_a_run_that_was_begun_there_has_an_execution_with_its_rest_its_end_and_its_history",
         "test_server_catalog.py::test_incident_triage_runs_to_its_person_and_writes_the_report",
+        "test_server_catalog.py::test_the_doors_are_mounted_there_and_see_the_runs_that_were_begun_there",
         "test_server_catalog.py::test_the_router_answers_a_question_over_documents",
         "test_server_killed.py::test_a_killed_server_ends_its_runs_later_and_repeats_no_finished_step",
         "test_server_killed.py::test_a_stopped_server_goes_on_with_its_runs_when_it_is_started_again",
@@ -575,6 +576,10 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_overrides.py::test_the_model_is_that_of_every_step_that_names_none",
         "test_overrides.py::test_without_overrides_the_workflow_is_itself",
     ),
+    "M5": (
+        "test_serve.py::test_the_server_says_where_it_listens_asks_for_a_token_and_ends_in_order",
+        "test_serve.py::test_without_tokens_it_serves_on_loopback_only",
+    ),
     "M7": (
         "test_cli_engine.py::test_an_execution_is_asked_for_run_by_a_worker_answered_followed_and_told",
         "test_engine.py::test_a_batch_tells_its_progress_and_is_cancelled_as_one",
@@ -676,6 +681,9 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_schedules.py::test_a_schedule_starts_its_workflow_when_it_is_due_and_only_then",
         "test_schedules.py::test_over_a_day_of_restarts_no_firing_is_missed_or_doubled_and_rows_stay_flat",
         "test_schedules_cli.py::test_a_trigger_is_added_listed_delivered_to_by_hand_and_removed",
+        "test_serve.py::test_the_server_says_where_it_listens_asks_for_a_token_and_ends_in_order",
+        "test_serve.py::test_without_tokens_it_serves_on_loopback_only",
+        "test_server_catalog.py::test_the_doors_are_mounted_there_and_see_the_runs_that_were_begun_there",
         "test_triggers.py::test_a_file_that_appears_or_changes_starts_the_workflow_once_it_has_settled",
         "test_triggers.py::test_a_notification_starts_the_workflow_and_what_nobody_heard_is_named",
         "test_triggers.py::test_a_signed_request_starts_the_workflow_with_the_mapped_input_once",
@@ -1134,6 +1142,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_retention.py::test_sessions_go_with_their_conversations_when_they_have_been_over_long_enough",
         "test_retention.py::test_the_checkpoints_of_a_thread_that_somebody_works_on_wait_for_the_next_sweep",
         "test_retention.py::test_the_plan_is_the_settings_counted_back_from_now",
+        "test_server_catalog.py::test_the_doors_are_mounted_there_and_see_the_runs_that_were_begun_there",
     ),
     "X4": (
         "test_dialects.py::test_a_fallback_of_a_graph_node_is_a_model_or_another_node",

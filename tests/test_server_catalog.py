@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests import servers
@@ -35,11 +36,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     source, folder = tmp_path_factory.mktemp("declared"), tmp_path_factory.mktemp("catalog")
     graphs = {name: _placed(entry) for name, entry in DECLARED["graphs"].items()}
     checkpointer = {"path": _placed(DECLARED["checkpointer"]["path"])}
-    written = {**DECLARED, "graphs": graphs, "checkpointer": checkpointer}
+    http = {"app": _placed(DECLARED["http"]["app"])}
+    written = {**DECLARED, "graphs": graphs, "checkpointer": checkpointer, "http": http}
     (source / "langgraph.json").write_text(json.dumps(written))
     (source / "examples").symlink_to(HOUSE / "examples")
     roots = {"COGWORK_ROOTS": json.dumps([".", str(HOUSE / "examples")])}
-    started = Server(folder, source, **roots).start()
+    started = Server(folder, source, COGWORK_SERVER__AUTH="none", **roots).start()
     yield started
     started.stop()
 
@@ -100,6 +102,19 @@ async def test_a_run_that_was_begun_there_has_an_execution_with_its_rest_its_end
     ended = _execution(server, thread)
     assert ended["status"] == "completed" and ended["steps"] > 3
     assert ended["kinds"][0] == "run.started" and ended["kinds"][-1] == "run.completed"
+
+
+@pytest.mark.req("D6", "M10", "X3")
+async def test_the_doors_are_mounted_there_and_see_the_runs_that_were_begun_there(
+    client: LangGraphClient, server: Server
+) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, "incident_triage", input={"log": "examples/data/shop.log"})
+    async with httpx2.AsyncClient(base_url=f"{server.url}/cogwork") as door:
+        assert (await door.get("/health/ready")).json() == {"status": "ready"}
+        listed = (await door.get("/api/v1/executions", params={"status": "paused"})).json()["executions"]
+        assert thread in [each["thread"] for each in listed]
+        assert (await door.get("/api/v1/executions", headers={"Origin": "https://evil.example"})).status_code == 403
 
 
 def _execution(server: Server, thread: str) -> dict[str, Any]:

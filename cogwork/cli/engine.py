@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +51,10 @@ def worker(
     label: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="What it is known by.", show_default=False)
     ] = None,
+    while_stdin: Annotated[
+        bool,
+        typer.Option("--while-stdin", help="End when the standard input closes, as it does with whoever holds it."),
+    ] = False,
 ) -> None:
     """Work: take executions from the queue, and run them until Ctrl-C or SIGTERM; then hand on what is open.
 
@@ -64,12 +68,12 @@ def worker(
         raise typer.Exit(several(count, concurrency, label or []))
     labels = dict(part.partition("=")[::2] for part in label or [])
     try:
-        asyncio.run(_work(concurrency, labels))
+        asyncio.run(_work(concurrency, labels, while_stdin=while_stdin))
     except KeyboardInterrupt:
         raise typer.Exit(exits.INTERRUPTED) from None
 
 
-async def _work(concurrency: int | None, labels: dict[str, str]) -> None:
+async def _work(concurrency: int | None, labels: dict[str, str], *, while_stdin: bool) -> None:
     import signal
 
     from cogwork.engine.parts import Shared
@@ -78,6 +82,8 @@ async def _work(concurrency: int | None, labels: dict[str, str]) -> None:
     stop = asyncio.Event()
     for which in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(which, stop.set)
+    if while_stdin:
+        _at_end_of_input(stop)
     app = context.opened()
     shared = Shared(app, origin=context.ORIGIN)
     parts = shared.parts()
@@ -96,6 +102,21 @@ async def _work(concurrency: int | None, labels: dict[str, str]) -> None:
         await parts.close()
         shared.close()
         app.close()
+
+
+def _at_end_of_input(stop: asyncio.Event) -> None:
+    """Set ``stop`` when the standard input closes."""
+    import threading
+
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        with suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=read, name="cogwork-stdin", daemon=True).start()
 
 
 def start(
