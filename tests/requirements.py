@@ -56,7 +56,7 @@ ROWS: Final[dict[str, tuple[State, str]]] = {
     "M2": ("done", ""),
     "M3": ("not yet", "generation"),
     "M4": ("done", ""),
-    "M5": ("not yet", "remote executors"),
+    "M5": ("partly", "the server listens on port 4020; other instances are not reached yet"),
     "M6": ("not yet", "roles"),
     "M7": ("done", ""),
     "M8": ("partly", "workers scale out; container image, compose file and manifests are missing"),
