@@ -108,6 +108,11 @@ def test_a_trigger_is_added_listed_delivered_to_by_hand_and_removed(command: Com
     assert "(known)" in command(*words).stdout
     assert command(*words[:-1], "X-Sig: 00").exit_code == exits.USAGE
     assert len(data(command("triggers", "firings", "pushed", "--json"))) == 1
+    assert command("triggers", "disable", "pushed").exit_code == 0
+    assert data(command("triggers", "show", "pushed", "--json"))["enabled"] is False
+    assert command(*words).exit_code != 0
+    assert command("triggers", "enable", "pushed").exit_code == 0
+    assert data(command("triggers", "show", "pushed", "--json"))["enabled"] is True
     for name in ("pushed", "ends", "files"):
         assert command("triggers", "remove", name).exit_code == 0
     assert data(command("triggers", "list", "--json")) == []

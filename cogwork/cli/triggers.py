@@ -85,6 +85,27 @@ def add_trigger(
     told(trigger_data(made), f"{made.name} is added", json)
 
 
+@triggers.command("show")
+def show_trigger(name: Name, json: context.Json = False) -> None:
+    """What one is."""
+    data = trigger_data(called(opened_triggers, lambda opened: opened.get(name)))
+    render.write_json(data) if json else render.value(data)
+
+
+@triggers.command("enable")
+def enable_trigger(name: Name) -> None:
+    """Let one listen from now on."""
+    called(opened_triggers, lambda opened: opened.enable(name))
+    render.note(f"{name} is enabled")
+
+
+@triggers.command("disable")
+def disable_trigger(name: Name) -> None:
+    """Let one listen no more."""
+    called(opened_triggers, lambda opened: opened.disable(name))
+    render.note(f"{name} is disabled")
+
+
 @triggers.command("remove")
 def remove_trigger(name: Name) -> None:
     """Delete one."""
