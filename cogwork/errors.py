@@ -29,6 +29,7 @@ ErrorCode: TypeAlias = Literal[
     "in_use",
     "execution_timeout",
     "database_error",
+    "token_not_found",
     "permission_denied",
     "unauthenticated",
     "rate_limited",
@@ -66,6 +67,15 @@ class EngineError(CogworkError):
     def dict(self) -> Mapping[str, str]:
         """What LangGraph's server tells its clients."""
         return {"error": self.code, "message": self.message}
+
+
+class Unauthenticated(EngineError):
+    """Who calls is not known: ``unauthenticated``. All that a caller is told is that the credential is not valid; ``reason`` is
+    for the log of whoever runs the server."""
+
+    def __init__(self, reason: str, message: str = "The token is not valid") -> None:
+        super().__init__("unauthenticated", message)
+        self.reason = reason
 
 
 def not_found(code: ErrorCode, what: str, name: str, known: Iterable[str] = (), **details: Json) -> EngineError:

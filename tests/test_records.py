@@ -164,10 +164,13 @@ def newer_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 
         folder = tmp_path / "migrations"
         shutil.copytree(Path(schema.__file__).parent / "migrations", folder)
-        text = f'from alembic import op\nimport sqlalchemy as sa\nrevision = "0002"\ndown_revision = "{schema.HEAD}"\n'
-        (folder / "versions" / "r0002_newer.py").write_text(f"{text}\ndef upgrade() -> None:\n    {body}\n")
+        newer = f"{int(schema.HEAD) + 1:04}"
+        text = (
+            f'from alembic import op\nimport sqlalchemy as sa\nrevision = "{newer}"\ndown_revision = "{schema.HEAD}"\n'
+        )
+        (folder / "versions" / f"r{newer}_newer.py").write_text(f"{text}\ndef upgrade() -> None:\n    {body}\n")
         monkeypatch.setattr(schema, "_CONFIG", folder)
-        monkeypatch.setattr(schema, "HEAD", "0002")
+        monkeypatch.setattr(schema, "HEAD", newer)
 
     return become
 

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from cogwork.errors import EngineError
-from cogwork.identity.roles import CHANGING, Principal, Verb
-from state.errors import CogworkError
+from cogwork.identity.deeds import AuditLog, Deed
+from cogwork.identity.roles import Principal, Verb
 from state.values import Json
 
 if TYPE_CHECKING:
     from cogwork.workflow_engine import WorkflowEngine
 
 T = TypeVar("T")
-
-
-class AuditLog(Protocol):
-    """Where it is written down who did what."""
-
-    async def note(
-        self,
-        principal: Principal,
-        verb: Verb,
-        target: str,
-        *,
-        outcome: str,
-        door: str,
-        request_id: str,
-        details: Mapping[str, Json],
-    ) -> None:
-        """Append one entry; ``outcome`` is ``done``, ``denied``, or the code of the error."""
+__all__ = ["Acting", "AuditLog"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,30 +31,18 @@ class Acting:
     async def perform(self, verb: Verb, target: str, work: Callable[[WorkflowEngine], Awaitable[T]]) -> T:
         """What ``work`` comes to, where the role allows the verb; ``target`` names what it is done to.
 
+        A change is in the audit log before it is made; where it cannot be written down, it is not made.
+
         Raises:
             EngineError: ``permission_denied``, and all that ``work`` raises.
         """
-        outcome = "done"
-        try:
-            self.principal.require(verb)
-            return await work(self.engine)
-        except EngineError as error:
-            outcome = "denied" if error.code == "permission_denied" else error.code
-            raise
-        except CogworkError as error:
-            outcome = type(error).__name__
-            raise
-        except BaseException:
-            outcome = "failed"
-            raise
-        finally:
-            if verb in CHANGING or outcome == "denied":
-                await self.audit.note(
-                    self.principal,
-                    verb,
-                    target,
-                    outcome=outcome,
-                    door=self.door,
-                    request_id=self.request_id,
-                    details=self.details,
-                )
+        deed = Deed(
+            principal=self.principal,
+            verb=verb,
+            target=target,
+            audit=self.audit,
+            door=self.door,
+            request_id=self.request_id,
+            details=self.details,
+        )
+        return await deed.perform(lambda: work(self.engine))
