@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cogwork.engine.batches import Batch, Batches
+from cogwork.engine.forking import Side, forked
 from cogwork.engine.handle import Handle
 from cogwork.engine.opened import Opened
 from cogwork.engine.resources import capabilities, cleaned, used
@@ -157,6 +158,15 @@ class ExecutionVerbs(Opened):
         execution = await self.parts.executions.get(execution_id)
         here = execution.mode == "sync"
         return Handle(self, await self._owned(self.parts.dispatch.resume(execution_id, answers, here=here)))
+
+    async def fork_execution(self, execution_id: str, at: str, side: Side = "before") -> Handle:
+        """A new execution that goes on from before the step at the path ``at``, or from ``after`` its end; the other one stays as
+        it is. What had ended by then is taken over; what comes later is done anew, writes included.
+
+        Raises:
+            EngineError: ``execution_not_found``; ``invalid_input``, nothing is kept from there, or it had failed by then.
+        """
+        return Handle(self, await forked(self.parts, execution_id, at, side))
 
     async def clean_up_execution(self, execution_id: str) -> bool:
         """Take away what an execution that has ended holds beside its record: its checkpoints and calls; whether it held any.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cogwork.errors import EngineError
 from cogwork.executions.store import utc_now
-from cogwork.identity.roles import Principal, Verb
+from cogwork.identity.roles import Principal, Role, Verb
 from cogwork.server.acting import Acting, AuditLog
+from cogwork.server.issued import Issued
 from cogwork.server.signing_in import Verify
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cogwork.workflow_engine import WorkflowEngine
 
 CODE_LIVES = timedelta(minutes=15)
+Issue = Callable[[str, Role, float], Awaitable[str]]
+"""A new token for a name, with a role, good for so many seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class Doors:
     engine: WorkflowEngine
     settings: Settings
     verify: Verify
+    issue: Issue
     audit: AuditLog
     draining: bool = False
     _codes: dict[str, datetime] = field(default_factory=dict)
@@ -59,12 +62,9 @@ async def opened(settings: Settings, engine: WorkflowEngine | None = None) -> As
     from cogwork.workflow_engine import WorkflowEngine
 
     own = engine or WorkflowEngine(settings=settings, worker=settings.server.worker)
+    issued = Issued()
     async with own:
-        yield Doors(engine=own, settings=settings, verify=_nobody, audit=_Unwritten())
-
-
-async def _nobody(token: str) -> Principal:
-    raise EngineError("unauthenticated", "The token is not valid")
+        yield Doors(engine=own, settings=settings, verify=issued.verify, issue=issued.issue, audit=_Unwritten())
 
 
 class _Unwritten:

@@ -2,7 +2,7 @@
 
 from graphs.analysis.picture.mermaid import mermaid
 from graphs.analysis.picture.scene import Scene, scene
-from graphs.analysis.picture.svg import svg
+from graphs.analysis.picture.svg import embedded, svg
 from graphs.analysis.picture.text import outline, picture
 
-__all__ = ["Scene", "mermaid", "outline", "picture", "scene", "svg"]
+__all__ = ["Scene", "embedded", "mermaid", "outline", "picture", "scene", "svg"]

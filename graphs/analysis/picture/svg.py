@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 from graphs.analysis.picture.layers import Layers, Spot
 from graphs.analysis.picture.scene import Arrow, Box, Scene, short
 
+Link: TypeAlias = Callable[[Box], str]
+"""Where a click on a box leads."""
 GAP, RISE, PAD, ROW = 28.0, 56.0, 20.0, 44.0
 _FILLS: Final = {
     "done": ("#dff6e3", "#1a7f37"),
@@ -38,6 +40,10 @@ _STYLE: Final = (
     "text{font:13px system-ui,'Segoe UI',sans-serif;fill:#1f2328}.k{font-size:11px}.l{font-size:10px;fill:#57606a}"
     ".t{font-size:15px;font-weight:600}.e{fill:none;stroke:#8c959f;stroke-width:1.4}.c{stroke-dasharray:5 4}"
 )
+_ARROWHEAD: Final = (
+    '<defs><marker id="a" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
+    '<path class="tip" d="M0 0L10 5L0 10z" fill="#8c959f"/></marker></defs>'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +57,35 @@ class _Placed:
 
 def svg(scene: Scene) -> str:
     """The SVG document."""
-    placed = _placed(scene)
+    placed = _placed(scene, None)
     width, height = placed.width + 2 * PAD, placed.height + 2 * PAD + 28
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(scene.title)}">'
     )
-    arrowhead = (
-        '<defs><marker id="a" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0L10 5L0 10z" fill="#8c959f"/></marker></defs>'
-    )
     title = f'<text class="t" x="{PAD:.0f}" y="{PAD + 8:.0f}">{escape(scene.title)}</text>'
     paper = f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>'
     body = [f'<g transform="translate({PAD:.1f} {PAD + 28:.1f})">', *placed.drawing, "</g></svg>"]
-    return "\n".join([head, f"<style>{_STYLE}</style>", arrowhead, paper, title, *body]) + "\n"
+    return "\n".join([head, f"<style>{_STYLE}</style>", _ARROWHEAD, paper, title, *body]) + "\n"
 
 
-def _placed(scene: Scene) -> _Placed:
+def embedded(scene: Scene, link: Link) -> str:
+    """The drawing as an element of a web page that has the styles: boxes are links with the class ``box`` and those of their
+    kind (``k-tool``) and state (``s-done``)."""
+    placed = _placed(scene, link)
+    width, height = placed.width + 2 * PAD, placed.height + 2 * PAD
+    head = (
+        f'<svg class="graph" width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'role="group" aria-label="{escape(scene.title)}">'
+    )
+    return "\n".join([head, _ARROWHEAD, f'<g transform="translate({PAD:.1f} {PAD:.1f})">', *placed.drawing, "</g></svg>"])
+
+
+def _placed(scene: Scene, link: Link | None) -> _Placed:
     arrows = scene.essential()
     layers = Layers([box.id for box in scene.boxes], [(arrow.source, arrow.target) for arrow in arrows])
     boxes = {box.id: box for box in scene.boxes}
-    bodies = {box.id: _placed(box.body) for box in scene.boxes if box.body is not None}
+    bodies = {box.id: _placed(box.body, link) for box in scene.boxes if box.body is not None}
     sizes = {box.id: _size(box, bodies.get(box.id)) for box in scene.boxes}
     centres = layers.centres(lambda spot: sizes[spot][0] if isinstance(spot, str) else 10.0, GAP)
     tops: dict[Spot, float] = {}
@@ -88,7 +102,9 @@ def _placed(scene: Scene) -> _Placed:
         drawing += _edge(arrow, layers.chains[arrow.source, arrow.target], centres, tops, bottoms, sizes)
     for box in scene.boxes:
         width, _ = sizes[box.id]
-        drawing += _box(boxes[box.id], centres[box.id] - width / 2, tops[box.id], sizes[box.id], bodies.get(box.id))
+        leads = link(box) if link is not None else None
+        at = centres[box.id] - width / 2, tops[box.id]
+        drawing += _box(boxes[box.id], *at, sizes[box.id], bodies.get(box.id), leads)
     right = max(
         centres[spot] + (sizes[spot][0] / 2 if isinstance(spot, str) else 5.0) for row in layers.rows for spot in row
     )
@@ -106,18 +122,25 @@ def _subtitle(box: Box) -> str:
     return short(box.note or box.kind, 60)
 
 
-def _box(box: Box, x: float, y: float, size: tuple[float, float], body: _Placed | None) -> Iterator[str]:
+def _box(
+    box: Box, x: float, y: float, size: tuple[float, float], body: _Placed | None, leads: str | None
+) -> Iterator[str]:
     width, height = size
     fill, stroke = _FILLS.get(box.state, ("#fbfbfc" if body is not None else "#fff", "#57606a"))
     dash = ' stroke-dasharray="4 3"' if box.state in ("skipped", "cancelled") else ""
     yield f"<g><title>{escape(f'{box.id} ({box.kind}) {box.state} {box.note}'.strip())}</title>"
+    if leads is not None:
+        name = escape(", ".join(filter(None, (box.id, box.kind, box.state, box.note))))
+        yield f'<a class="box k-{box.kind} s-{box.state or "none"}" href="{escape(leads)}" aria-label="{name}">'
     yield (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{_round(box)}" '
+        f'<rect class="paper" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{_round(box)}" '
         f'fill="{fill}" stroke="{stroke}" stroke-width="1.3"{dash}/>'
     )
-    yield f'<rect x="{x + 6:.1f}" y="{y + 9:.1f}" width="4" height="{ROW - 18:.0f}" rx="2" fill="{_KINDS[box.kind]}"/>'
+    yield f'<rect class="kind" x="{x + 6:.1f}" y="{y + 9:.1f}" width="4" height="{ROW - 18:.0f}" rx="2" fill="{_KINDS[box.kind]}"/>'
     yield f'<text x="{x + 18:.1f}" y="{y + 19:.1f}">{escape(box.name)}</text>'
     yield f'<text class="k" fill-opacity=".7" x="{x + 18:.1f}" y="{y + 34:.1f}">{escape(_subtitle(box))}</text>'
+    if leads is not None:
+        yield "</a>"
     if body is not None:
         yield f'<g transform="translate({x + (width - body.width) / 2:.1f} {y + ROW:.1f})">'
         yield from body.drawing
