@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from nodes.base import seconds
 
@@ -152,10 +152,17 @@ class Tls(Section):
     client_authorities: Path | None = Field(
         default=None, description="Who signs the certificates of callers, PEM; with it a caller has to show one."
     )
-    clients: dict[str, Literal["viewer", "operator", "author", "admin"]] = Field(
+    clients: dict[str, str] = Field(
         default_factory=dict,
-        description="The roles of callers by the name in their certificate, such as {ops.example.org: operator}.",
+        description="The roles of callers by what their certificate says, such as {CN=ops: operator}.",
     )
+
+    @field_validator("clients")
+    @classmethod
+    def _rules(cls, clients: dict[str, str]) -> dict[str, str]:
+        from cogwork.identity.certificates import checked
+
+        return checked(clients)
 
 
 class Server(Section):

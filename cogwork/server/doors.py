@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cogwork.executions.store import utc_now
-from cogwork.identity.roles import Principal, Role, Verb
+from cogwork.identity.roles import Principal, Role
 from cogwork.server.acting import Acting, AuditLog
-from cogwork.server.issued import Issued
 from cogwork.server.signing_in import Verify
 
 if TYPE_CHECKING:
@@ -59,17 +58,24 @@ async def opened(settings: Settings, engine: WorkflowEngine | None = None) -> As
     Raises:
         EngineError: the engine cannot be opened.
     """
+    from cogwork.identity.audit import Audit
+    from cogwork.identity.tokens import Tokens
     from cogwork.workflow_engine import WorkflowEngine
 
     own = engine or WorkflowEngine(settings=settings, worker=settings.server.worker)
-    issued = Issued()
     async with own:
-        yield Doors(engine=own, settings=settings, verify=issued.verify, issue=issued.issue, audit=_Unwritten())
+        records = own.parts.records
+        tokens, audit = Tokens(records), Audit(records, hide=own.app.secrets.redact)
 
+        async def issue(name: str, role: Role, seconds: float) -> str:
+            own_name = f"{name}-{secrets.token_hex(4)}"
+            text, _ = await tokens.create(own_name, role, expires_in=seconds, metadata={"for": "a browser"})
+            return text
 
-class _Unwritten:
-    async def note(self, principal: Principal, verb: Verb, target: str, **about: Any) -> None:
-        """Nothing is kept."""
+        try:
+            yield Doors(engine=own, settings=settings, verify=tokens.verify, issue=issue, audit=audit)
+        finally:
+            audit.close()
 
 
 def doors_of(scope: Mapping[str, Any]) -> Doors:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import signal
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
 from cogwork.errors import EngineError
+from cogwork.identity.certificates import principal_of
 from cogwork.server.asgi import Application
 from cogwork.server.hosts import is_loopback
-from cogwork.server.sockets import protocol
+from cogwork.server.sockets import Certified, protocol
 
 if TYPE_CHECKING:
+    from cogwork.identity.roles import Principal
     from cogwork.settings import Settings
 
 GRACE_SECONDS = 20
@@ -64,6 +67,7 @@ def serve(settings: Settings, ready: Callable[[str, Application], None]) -> None
     _checked(settings)
     application = Application(settings)
     secured: dict[str, Any] = {}
+    certified: Certified | None = None
     if (tls := chosen.tls) is not None:
         asked = ssl.CERT_REQUIRED if tls.client_authorities is not None else ssl.CERT_NONE
         secured = {
@@ -72,12 +76,13 @@ def serve(settings: Settings, ready: Callable[[str, Application], None]) -> None
             "ssl_ca_certs": str(tls.client_authorities) if tls.client_authorities is not None else None,
             "ssl_cert_reqs": asked,
         }
+        certified = partial(_holder, tls.clients) if tls.client_authorities is not None else None
     limits = chosen.limits
     config = uvicorn.Config(
         application,
         host=chosen.host,
         port=chosen.port,
-        http=protocol(limits.head_seconds),  # type: ignore[arg-type]
+        http=protocol(limits.head_seconds, certified),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -91,6 +96,14 @@ def serve(settings: Settings, ready: Callable[[str, Application], None]) -> None
         **secured,
     )
     Server(config, application, lambda address: ready(address, application)).run()
+
+
+def _holder(clients: Mapping[str, str], certificate: Mapping[str, Any]) -> Principal | None:
+    """Who holds a verified certificate; None where no rule of the settings is about it, so that it takes a token too."""
+    try:
+        return principal_of(certificate, cast("Any", clients))
+    except EngineError:
+        return None
 
 
 def _checked(settings: Settings) -> None:
