@@ -12,6 +12,7 @@ import pytest
 
 from cogwork.errors import EngineError
 from cogwork.identity.roles import Principal
+from cogwork.identity.tokens import Tokens
 from cogwork.server.asgi import Application, application
 from cogwork.settings import Settings
 
@@ -116,3 +117,21 @@ async def test_a_body_that_is_too_large_is_refused_before_anything_reads_it(tmp_
         declared = await client.post("/api/v1/executions", content=b"x" * 3000)
         told_piece_by_piece = await client.post("/api/v1/executions", content=pieces())
     assert [declared.status_code, told_piece_by_piece.status_code] == [413, 413]
+
+
+async def _asked(client: httpx2.AsyncClient, token: str) -> int:
+    answer = await client.get("/api/v1/executions", headers={"Authorization": f"Bearer {token}"})
+    return answer.status_code
+
+
+@pytest.mark.req("M9")
+async def test_a_token_of_the_records_lets_in_until_it_expires_or_is_revoked(tmp_path: Path) -> None:
+    async with served(tmp_path) as (made, client):
+        tokens = Tokens(made.api.state.doors.engine.parts.records)
+        good, token = await tokens.create("dashboard", "viewer", expires_in=3600)
+        past, _ = await tokens.create("old", "viewer", expires_in=1e-6)
+        assert await _asked(client, good) == 200
+        assert [await _asked(client, each) for each in (past, good[:-1] + "x", "", "cw_x_y")] == [401, 401, 401, 401]
+        made.api.state.doors.verify = tokens.verify
+        await tokens.revoke(token.id)
+        assert await _asked(client, good) == 401

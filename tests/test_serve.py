@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import httpx2
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cogwork.cli.root import cli
+from tests.certified import Authority
 from tests.serving import serving
 
 pytestmark = pytest.mark.req("M5", "M10")
@@ -31,3 +33,33 @@ def test_without_tokens_it_serves_on_loopback_only(tmp_path: Path, monkeypatch: 
     assert (unnamed.exit_code, "server.allowed_hosts" in unnamed.output) == (2, True)
     with serving(tmp_path, "--no-auth") as server:
         assert httpx2.get(f"{server.address}/api/v1/executions").json() == {"executions": [], "cursor": None}
+
+
+@pytest.mark.req("M9")
+def test_a_certificate_of_the_authority_says_who_calls_and_others_are_turned_away(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.vouches_for("server")
+    ops, other = authority.vouches_for("ops"), authority.vouches_for("somebody")
+    foreign = Authority(tmp_path, "foreign").vouches_for("ops.foreign")
+    tls = {
+        "CERTIFICATE": str(certificate),
+        "KEY": str(key),
+        "CLIENT_AUTHORITIES": str(authority.file),
+        "CLIENTS": '{"CN=ops": "viewer"}',
+    }
+    settings = {f"COGWORK_SERVER__TLS__{name}": value for name, value in tls.items()}
+    with serving(tmp_path, **settings) as server:
+        assert server.address.startswith("https://")
+
+        def status(shown: tuple[Path, Path] | None) -> int:
+            context = ssl.create_default_context(cafile=str(authority.file))
+            if shown is not None:
+                context.load_cert_chain(*map(str, shown))
+            with httpx2.Client(verify=context, base_url=server.address) as client:
+                return client.get("/api/v1/executions").status_code
+
+        assert status(ops) == 200
+        assert status(other) == 401
+        for shown in (None, foreign):
+            with pytest.raises(httpx2.TransportError):
+                status(shown)
