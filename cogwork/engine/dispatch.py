@@ -68,13 +68,20 @@ class Dispatch:
             await self.enqueue(execution)
         return execution
 
-    async def run(self, asked: Request, told: Callable[[Event], None] | None = None) -> Execution:
-        """Run an execution in this process, to its end or first rest.
+    async def run(
+        self,
+        asked: Request,
+        told: Callable[[Event], None] | None = None,
+        begun: Callable[[Execution], None] | None = None,
+    ) -> Execution:
+        """Run an execution in this process, to its end or first rest; ``begun`` is told of it as soon as it is recorded.
 
         Raises:
             EngineError: ``invalid_input``.
         """
         execution, new = await self.executions.create(asked)
+        if begun is not None:
+            begun(execution)
         return await self._here(execution, told) if new else execution
 
     async def _here(self, execution: Execution, told: Callable[[Event], None] | None) -> Execution:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -38,12 +38,14 @@ class ExecutionVerbs(Opened):
         execution_options: Options | Mapping[str, Any] | None = None,
         *,
         context: Mapping[str, Any] | None = None,
+        begun: Callable[[Execution], None] | None = None,
         **more: Any,
     ) -> Handle:
         """Ask for an execution of a workflow: of the library by id, name or ``name@version``, or a file or spec.
 
         With the mode ``sync`` it runs here, and this returns at its end or first rest; else in a worker, and this returns at
-        once. ``more`` are options too. With ``dry_run`` use ``dry_run``: there is no execution then.
+        once. ``more`` are options too. With ``dry_run`` use ``dry_run``: there is no execution then. ``begun`` is told of one that
+        runs here as soon as it is recorded.
 
         Raises:
             EngineError: ``workflow_not_found``, ``invalid_input``.
@@ -54,7 +56,7 @@ class ExecutionVerbs(Opened):
             raise EngineError("invalid_input", "A dry run makes no execution: call dry_run with the same arguments")
         request, _ = await self.parts.starting.request(workflow_id, input_data, options, context)
         if options.mode == "sync":
-            return Handle(self, await self._owned(self.parts.dispatch.run(request)))
+            return Handle(self, await self._owned(self.parts.dispatch.run(request, begun=begun)))
         return Handle(self, await self.parts.dispatch.start(request))
 
     async def dry_run(
