@@ -21,8 +21,14 @@ def serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Ask nobody for a token; on loopback addresses only.")
     ] = False,
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="Serve MCP alone, over the standard streams, to whoever started it.")
+    ] = False,
 ) -> None:
     """Serve the web page, HTTP and MCP, and run executions, until Ctrl-C or SIGTERM; what runs is handed on then."""
+    if stdio:
+        _serve_stdio()
+        return
     changed: dict[str, Any] = {"host": host, "port": port}
     changed |= {"worker": False} if no_worker else {}
     changed |= {"auth": "none"} if no_auth else {}
@@ -33,6 +39,17 @@ def serve(
 
     try:
         serving(settings, _ready)
+    except KeyboardInterrupt:
+        raise typer.Exit(exits.INTERRUPTED) from None
+
+
+def _serve_stdio() -> None:
+    import asyncio
+
+    from cogwork.server.mcp.stdio import serve_stdio
+
+    try:
+        asyncio.run(serve_stdio(context.opened().settings))
     except KeyboardInterrupt:
         raise typer.Exit(exits.INTERRUPTED) from None
 

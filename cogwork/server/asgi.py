@@ -7,13 +7,18 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
+from cogwork.server.acting import Acting
 from cogwork.server.doors import opened
 from cogwork.server.gate import Gate
 from cogwork.server.hosts import Hosts
 from cogwork.server.http import health
 from cogwork.server.http.api import api
 from cogwork.server.limits import Limits
+from cogwork.server.mcp.door import Context, Extras
+from cogwork.server.mcp.server import mcp_server
+from cogwork.server.mcp.serving import mcp_asgi
 from cogwork.server.signing_in import SigningIn
 
 if TYPE_CHECKING:
@@ -29,9 +34,14 @@ OPEN = (*health.OPEN, "/sign-in", "/static/")
 class Application:
     """cogwork as an ASGI application; its doors are open between the start and the end of its lifespan."""
 
-    def __init__(self, settings: Settings, engine: WorkflowEngine | None = None) -> None:
+    def __init__(self, settings: Settings, engine: WorkflowEngine | None = None, extras: Extras | None = None) -> None:
         self.settings, self._engine = settings, engine
         self.api = api(self._life)
+        # Hosts, origins and bodies are seen to by the layers around it.
+        self._agents, self._agents_served = mcp_asgi(
+            mcp_server(_acting, extras=extras), allowed_hosts=["*"], max_body=settings.server.limits.body_bytes
+        )
+        self.api.router.routes.append(Route("/mcp", endpoint=self._agents))
         self._served = self._layered(self.api)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,9 +59,19 @@ class Application:
     async def _life(self, app: FastAPI) -> AsyncIterator[None]:
         async with opened(self.settings, self._engine) as doors:
             app.state.doors = doors
-            yield
+            async with self._agents_served():
+                yield
 
 
-def application(settings: Settings, engine: WorkflowEngine | None = None) -> Application:
-    """The application of these settings; over an engine that is not open yet, if one is given."""
-    return Application(settings, engine)
+def _acting(ctx: Context) -> Acting:
+    assert ctx.request is not None, "over HTTP each message comes with its request"
+    found: Acting = ctx.request.state.acting
+    return found
+
+
+def application(settings: Settings, engine: WorkflowEngine | None = None, extras: Extras | None = None) -> Application:
+    """The application of these settings; over an engine that is not open yet, if one is given.
+
+    ``extras`` are further tools, resources and prompts of the MCP server.
+    """
+    return Application(settings, engine, extras)
