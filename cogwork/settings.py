@@ -178,6 +178,11 @@ class Settings(BaseSettings):
         description="Patterns of module:name, such as shop.flows:*, of workflows in Python that workers may import.",
     )
 
+    langgraph_auth: bool = Field(
+        default=False,
+        description="Whether LangGraph's server (langgraph dev) asks for tokens too, of Studio as well.",
+    )
+
     @field_validator("openapi")
     @classmethod
     def _services(cls, sources: dict[str, OpenApiSource]) -> dict[str, OpenApiSource]:

@@ -14,11 +14,12 @@ USAGE: Final = 2
 RESTS: Final = 3
 MISSING: Final = 4
 CANCELLED: Final = 5
+DENIED: Final = 6
 INTERRUPTED: Final = 130
 EPILOG: Final = (
     "Exit codes: 0 done, 1 problems found, runs differ or run failed, 2 wrong usage, input or answer, "
     "3 the run rests (at a person, at a limit, at a call in doubt, or on request), 4 not found or not resumable, "
-    "5 the run was cancelled, 130 interrupted."
+    "5 the run was cancelled, 6 not permitted or not known who asks, 130 interrupted."
 )
 
 

@@ -47,6 +47,8 @@ def complained(error: BaseException) -> int:
 def _engine_code(code: str) -> int:
     if code.endswith("_not_found"):
         return exits.MISSING
+    if code in ("permission_denied", "unauthenticated"):
+        return exits.DENIED
     return exits.USAGE if code.startswith("invalid_") else exits.FAILED
 
 

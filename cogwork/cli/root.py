@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from cogwork.cli import (
     agents,
+    audit,
     author,
     catalog,
     chain,
@@ -35,6 +36,7 @@ from cogwork.cli import (
     simulate,
     stats,
     stopping,
+    tokens,
     toolsearch,
     triggers,
 )
@@ -103,7 +105,7 @@ for _panel, _commands in {
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
     "What there is": (catalog.workflows, catalog.modes, models.models, agents.agents, mcp.mcp, config.config),
-    "Upkeep": (clean.clean,),
+    "Upkeep": (clean.clean, audit.audit),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
@@ -114,6 +116,7 @@ cli.add_typer(sessions.sessions, rich_help_panel="What there is")
 cli.add_typer(sessions.memory, rich_help_panel="What there is")
 cli.add_typer(toolsearch.tools, rich_help_panel="What there is")
 cli.add_typer(prompts.prompts, rich_help_panel="What there is")
+cli.add_typer(tokens.token, rich_help_panel="Upkeep")
 
 
 def main(tools: tuple[Any, ...] = ()) -> None:
