@@ -28,6 +28,7 @@ from cogwork.cli import (
     migrate,
     models,
     prompts,
+    result,
     runs,
     schedules,
     sessions,
@@ -97,7 +98,7 @@ for _panel, _commands in {
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Executions": (
-        *(engine.start, engine.batch, engine.executions, engine.follow, engine.result, engine.worker),
+        *(engine.start, engine.batch, engine.executions, engine.follow, result.result, engine.worker),
         *(stats.stats, health.health, migrate.migrate, chat.chat),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
