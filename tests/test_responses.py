@@ -108,7 +108,7 @@ def test_a_text_that_looks_like_something_else_is_quoted_in_yaml(text: str) -> N
     assert to_yaml({"a": text}) == f'a: "{text}"\n'
 
 
-@given(plain.map(normalise))
+@given(plain)
 @settings(max_examples=60, deadline=None)
 def test_any_output_can_be_told_in_every_form_and_its_json_comes_back(value: Any) -> None:
     made = response_of(result(value))

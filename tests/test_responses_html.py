@@ -150,7 +150,7 @@ def test_no_attack_becomes_active_wherever_it_stands(attack: str) -> None:
         page = rendered(made, "html")
         head, _, body = page.partition("<body>")
         assert head.count("<") == 12 and "<script" not in page.lower().replace("&lt;script", "")
-        assert body.endswith("</body>\n</html>\n") and body.count("<body") == 0
+        assert body.endswith("</main>\n</body>\n</html>\n") and body.count("<body") == 0
 
 
 pieces = st.sampled_from(

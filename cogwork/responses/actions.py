@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
 from cogwork.cli.answers import resume_command
-from cogwork.responses.response import Action, Artifact, Verb
+from cogwork.responses.response import Action, Artifact, Verb, size_of
 from state.values import Json
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ ROUTES: Final[Mapping[Verb, tuple[Literal["GET", "POST"], str]]] = {
     "again": ("POST", "/executions"),
 }
 """The call over HTTP of each verb, below ``API``."""
+_COMMAND: Final = 4096
+_FORMS: Final = 64 * 1024
+"""Larger forms are not told with the action, and have to be asked for with the execution."""
 _RESUMED: Final[Mapping[str, str]] = {
     "requested": "Go on; it was paused on request.",
     "interrupted": "Go on from the last checkpoint; the process that worked on it has gone.",
@@ -65,7 +68,8 @@ def _onward(execution: Execution) -> Action:
     if not questions:
         said = _RESUMED.get(execution.reason, "Go on with it.")
         return _action(execution, "resume", "Resume it", said)
-    forms = {str(question.get("at")): question.get("form") for question in questions}
+    forms: dict[str, Json] = {str(question.get("at")): question.get("form") for question in questions}
+    command = resume_command(execution.id, questions)
     asked = "; ".join(f"{question.get('at')}: {question.get('ask')}" for question in questions)
     body: dict[str, Json] = {"answers": {at: {} for at in forms}}
     return _action(
@@ -73,9 +77,9 @@ def _onward(execution: Execution) -> Action:
         "answer",
         "Raise the limit" if execution.reason == "budget" else "Answer it",
         asked[:500],
-        command=resume_command(execution.id, questions),
+        command=command if len(command) <= _COMMAND else f"cogwork resume {_quoted(execution.id)}",
         body=body,
-        form=forms,
+        form=forms if size_of(forms) <= _FORMS else {},
     )
 
 

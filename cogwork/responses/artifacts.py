@@ -29,6 +29,8 @@ _CODE: Final = frozenset({"text/css", "text/javascript", "application/javascript
 _DOCUMENTS: Final = ("application/pdf", "application/msword", "application/vnd.", "text/markdown", "text/html")
 _DATA: Final = frozenset({"application/json", "application/xml", "text/xml", "text/csv", "application/yaml"})
 _DEPTH: Final = 6
+_LONGEST: Final = 4096
+"""A longer path or address is cut, and leads nowhere."""
 _KNOWN: Final = {
     ".md": "text/markdown",
     ".yaml": "application/yaml",
@@ -80,6 +82,8 @@ def _files(result: ExecutionResult, roots: Roots | None, bounds: Bounds) -> Iter
         mime = media_type(name)
         claimed = told.get("bytes")
         size = claimed if isinstance(claimed, int) and not isinstance(claimed, bool) and claimed >= 0 else None
+        if len(path) > _LONGEST:
+            path, name = path[:_LONGEST], name[:200]
         made = Artifact(
             id=f"file:{path}",
             name=name,
@@ -172,7 +176,7 @@ def _block(value: Mapping[str, Json], pointer: str, step: str, bounds: Bounds) -
     held = value.get("data", value.get("text", value.get("uri")))
     if not (isinstance(held, str) and (mime is None or isinstance(mime, str))):
         return None
-    uri = str(value.get("uri") or "")
+    uri = str(value.get("uri") or "")[:_LONGEST]
     name = str(value.get("name") or uri.rpartition("/")[2] or f"{value['type']} of {step or 'the output'}")[:200]
     mime = (mime or media_type(name))[:100]
     made = Artifact(

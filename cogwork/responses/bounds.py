@@ -14,10 +14,12 @@ _MARK: Final = "…"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The most that a response holds: ``total`` bytes of parts, ``inline`` bytes of an artifact's content, and so many artifacts
-    and questions; files are read for their digest up to ``hashed`` bytes."""
+    """The most that a response holds: ``total`` bytes of its output, a quarter of that of its questions, ``inline`` bytes of an
+    artifact's content, and so many texts as parts of their own, artifacts and questions; files are read for their digest up to
+    ``hashed`` bytes."""
 
     total: int = 256 * 1024
+    texts: int = 50
     inline: int = 16 * 1024
     artifacts: int = 100
     questions: int = 20
@@ -25,7 +27,7 @@ class Bounds:
 
 
 USUAL: Final = Bounds()
-WHOLE: Final = Bounds(total=4 * MAX_BYTES, artifacts=10_000, questions=10_000)
+WHOLE: Final = Bounds(total=4 * MAX_BYTES, texts=10_000, artifacts=10_000, questions=10_000)
 """Nothing that an execution can come to is shortened by these."""
 
 

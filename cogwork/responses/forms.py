@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import assert_never
 
 from cogwork.responses.accepting import MEDIA_TYPES
-from cogwork.responses.response import Form, Response
+from cogwork.responses.response import Form, Response, dumped
 from state.values import Json
 
 
@@ -31,7 +30,7 @@ def rendered(response: Response, form: Form) -> str:
 
             return page(response)
         case "json":
-            return json.dumps(sendable(response), ensure_ascii=False, indent=2) + "\n"
+            return dumped(sendable(response), 2) + "\n"
         case "xml":
             from cogwork.responses.xml import to_xml
 

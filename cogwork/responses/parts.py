@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from cogwork.responses.bounds import Bounds, shortened_text, shortened_value
@@ -25,14 +25,14 @@ def parts_of(output: Json, bounds: Bounds, where: str, text_as: TextAs | None = 
     """
     made: list[Part] = []
     left = bounds.total
-    for name, value, language in _pieces(output):
+    for name, value, language in _pieces(output, bounds.texts):
         part = _part(name, value, language, left, where, text_as)
         left -= part.shortened.shown if part.shortened else part.size
         made.append(part)
     return tuple(made)
 
 
-def _pieces(output: Json) -> list[tuple[str, Json, str]]:
+def _pieces(output: Json, most: int) -> list[tuple[str, Json, str]]:
     """Names, values and languages; a value with the language ``-`` is data, whatever it is."""
     if output is None:
         return []
@@ -40,7 +40,7 @@ def _pieces(output: Json) -> list[tuple[str, Json, str]]:
         return [("", output, "")]
     if not isinstance(output, Mapping):
         return [("", output, "-")]
-    prose = [name for name, value in output.items() if _is_prose(name, value, output)]
+    prose = [name for name, value in output.items() if _is_prose(name, value, output)][:most]
     rest = {name: value for name, value in output.items() if name not in prose}
     if "code" in prose and _language(output):
         rest.pop("language")
@@ -82,8 +82,16 @@ def _text(kind: PartKind, text: str, name: str, left: int, where: str, language:
     )
 
 
-def question_part(question: Mapping[str, Json], limit: int, where: str) -> Part:
-    """What a person is asked, as a part: at which step, what, and the form of the answer."""
+def question_parts(questions: Sequence[Mapping[str, Json]], bounds: Bounds, where: str) -> Iterator[Part]:
+    """What people are asked, each question as a part: at which step, what, and the form of the answer."""
+    left = bounds.total // 4
+    for question in questions[: bounds.questions]:
+        made = _question(question, left, where)
+        left -= made.shortened.shown if made.shortened else made.size
+        yield made
+
+
+def _question(question: Mapping[str, Json], limit: int, where: str) -> Part:
     told = {
         name: question[name]
         for name in ("at", "kind", "ask", "show", "form", "deadline", "refused")
@@ -93,7 +101,6 @@ def question_part(question: Mapping[str, Json], limit: int, where: str) -> Part:
     return Part(kind="question", content=kept, size=size_of(told), name=str(question.get("at", "")), shortened=cut)
 
 
-def error_part(error: Mapping[str, Json], limit: int, where: str) -> Part:
+def error_part(error: Mapping[str, Json]) -> Part:
     """An error in the documents' form, as a part."""
-    kept, cut = shortened_value(dict(error), limit, where)
-    return Part(kind="error", content=kept, size=size_of(dict(error)), shortened=cut)
+    return Part(kind="error", content=dict(error), size=size_of(dict(error)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
@@ -12,6 +14,7 @@ Form: TypeAlias = Literal["text", "markdown", "html", "json", "xml", "yaml"]
 PartKind: TypeAlias = Literal["text", "markdown", "code", "data", "error", "question"]
 ArtifactType: TypeAlias = Literal["file", "code", "data", "image", "document"]
 Verb: TypeAlias = Literal["answer", "resume", "cancel", "fork", "why", "follow", "save", "again"]
+_LONE: Final = re.compile("[\ud800-\udfff]")
 MIME: Final[Mapping[PartKind, str]] = {
     "text": "text/plain",
     "markdown": "text/markdown",
@@ -178,7 +181,11 @@ class Response:
 
 def size_of(content: Any) -> int:
     """How many bytes a text has in UTF-8, or a plain JSON value written compactly."""
-    import json
-
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return len(text.encode("utf-8", "surrogatepass"))
+
+
+def dumped(value: Json, indent: int | None = None) -> str:
+    """The value as JSON that can be sent in UTF-8: readable characters as they are, halves of a pair escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return text if _LONE.search(text) is None else json.dumps(value, indent=indent)

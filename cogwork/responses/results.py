@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Final
 from cogwork.errors import EngineError
 from cogwork.responses.actions import actions_of, whole_of
 from cogwork.responses.artifacts import artifacts_of
-from cogwork.responses.bounds import USUAL, Bounds
-from cogwork.responses.parts import TextAs, error_part, parts_of, question_part
+from cogwork.responses.bounds import USUAL, Bounds, shortened_value
+from cogwork.responses.parts import TextAs, error_part, parts_of, question_parts
 from cogwork.responses.prose import shown
 from cogwork.responses.response import Part, Response
-from state.errors import CogworkError, Fault
+from state.errors import (
+    AnswerRefused,
+    CogworkError,
+    Fault,
+    InputRefused,
+    NotResumable,
+    SpecError,
+    WorkflowCancelled,
+    WorkflowFailed,
+)
 from state.values import Json, UnfitValue, normalise
 
 if TYPE_CHECKING:
@@ -29,6 +38,8 @@ _CODES: Final[Mapping[str, str]] = {
 """The code of an execution's error by its class; any other is ``execution_failed``."""
 _DETAILS: Final = ("class", "origin", "stage", "severity", "node", "pointer", "recoverable", "retry_after", "details")
 _WARNINGS: Final = 50
+_TOLD: Final = 16 * 1024
+"""How many bytes the details of an error have at most, and characters its message."""
 
 
 def response_of(
@@ -60,7 +71,7 @@ def response_of(
         parts=tuple(_parts(result, error, bounds, text_as)),
         artifacts=artifacts,
         actions=actions_of(result, artifacts),
-        warnings=tuple(f"{told.get('node')}: {told.get('message')}" for told in result.warnings[:_WARNINGS]),
+        warnings=tuple(f"{told.get('node')}: {told.get('message')}"[:500] for told in result.warnings[:_WARNINGS]),
         error=error,
         metadata=_metadata(result),
     )
@@ -74,7 +85,7 @@ def refusal_of(error: BaseException, *, request_id: str = "") -> Response:
     told = _told(error)
     told["request_id"] = request_id or told.get("request_id") or None
     plain = _plain(told)
-    return Response(status="refused", error=plain, parts=(error_part(plain, USUAL.total, "the log of the server"),))
+    return Response(status="refused", error=plain, parts=(error_part(plain),))
 
 
 def status_of(execution: Execution) -> str:
@@ -87,10 +98,9 @@ def _parts(
 ) -> Iterator[Part]:
     execution = result.execution
     whole = whole_of(execution.id)
-    for question in execution.questions[: bounds.questions]:
-        yield question_part(question, bounds.total // 4, whole)
+    yield from question_parts(execution.questions, bounds, whole)
     if error is not None:
-        yield error_part(error, bounds.total // 4, whole)
+        yield error_part(error)
     yield from parts_of(result.output, bounds, whole, text_as)
 
 
@@ -100,8 +110,8 @@ def _failure(execution: Execution, request_id: str) -> dict[str, Json]:
     details = {name: record.get(name) for name in _DETAILS if record.get(name) not in (None, "")}
     return {
         "code": _CODES.get(str(record.get("class")), "execution_failed"),
-        "message": str(record.get("message") or ""),
-        "details": {"execution_id": execution.id, **details},
+        "message": str(record.get("message") or "")[:_TOLD],
+        "details": {"execution_id": execution.id, **shortened_value(details, _TOLD, "")[0]},
         "request_id": request_id or execution.id,
     }
 
@@ -118,19 +128,31 @@ def _told(error: BaseException) -> dict[str, Json]:
                 "message": error.message,
                 "details": details,
             }
+        case SpecError():
+            problems = [
+                {"code": each.code, "message": each.message, "pointer": each.pointer} for each in error.problems
+            ]
+            return {"code": "invalid_input", "message": str(error), "details": {"problems": problems}}
+        case InputRefused() | AnswerRefused():
+            return {"code": "invalid_input", "message": str(error), "details": {"problems": list(error.faults)}}
+        case NotResumable():
+            return {"code": "illegal_move", "message": str(error), "details": {}}
+        case WorkflowFailed() | WorkflowCancelled():
+            code = _CODES.get(str(error.error.get("class")), "execution_failed")
+            return {"code": code, "message": str(error), "details": dict(error.error)}
         case CogworkError():
-            return {"code": "invalid_input", "message": str(error), "details": {"type": type(error).__name__}}
+            return {"code": "internal", "message": str(error), "details": {"type": type(error).__name__}}
         case _:
             return {"code": "internal", "message": "Something went wrong in cogwork itself", "details": {}}
 
 
 def _plain(told: Mapping[str, Json]) -> dict[str, Json]:
+    kept = {name: shown(str(told[name]))[:_TOLD] for name in ("code", "message")}
     try:
-        made: dict[str, Json] = normalise(dict(told), max_bytes=USUAL.total)
-        return made
+        details = shortened_value(normalise(told["details"]), _TOLD, "")[0]
     except UnfitValue as unfit:
-        kept = {name: shown(str(told[name]))[:2000] for name in ("code", "message")}
-        return {**kept, "details": {"left_out": str(unfit)}, "request_id": told.get("request_id")}
+        details = {"left_out": str(unfit)}
+    return {**kept, "details": details, "request_id": told["request_id"]}
 
 
 def _metadata(result: ExecutionResult) -> dict[str, Json]:

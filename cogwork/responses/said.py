@@ -25,8 +25,9 @@ def headline(response: Response) -> str:
 
 
 def wants_more(response: Response) -> bool:
-    """Whether people need the headline and what can be done next: for all but what has completed, whose output is enough."""
-    return response.status != "completed"
+    """Whether people need the headline and what can be done next: for all but what has completed, where what it has made is
+    enough."""
+    return response.status != "completed" or not (response.parts or response.artifacts)
 
 
 def question_said(part: Part) -> tuple[str, str, dict[str, Json]]:

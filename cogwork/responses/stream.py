@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cogwork.errors import EngineError
 from cogwork.responses.bounds import shortened_value
+from cogwork.responses.response import dumped
 from state.events import Event, EventKind
 from state.values import Json
 
@@ -151,4 +151,4 @@ def _end(event: Event, ending: Response | None) -> Iterator[tuple[ChunkKind, Map
 
 def as_sse(chunk: Chunk) -> str:
     """The chunk as one server-sent event: its kind as the event's name, its id for ``Last-Event-ID``, its JSON in one line."""
-    return f"id: {chunk.id}\nevent: {chunk.kind}\ndata: {json.dumps(chunk.to_dict(), ensure_ascii=False)}\n\n"
+    return f"id: {chunk.id}\nevent: {chunk.kind}\ndata: {dumped(chunk.to_dict())}\n\n"
