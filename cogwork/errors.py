@@ -24,6 +24,7 @@ ErrorCode: TypeAlias = Literal[
     "batch_not_found",
     "invalid_input",
     "invalid_cursor",
+    "not_acceptable",
     "illegal_move",
     "conflict",
     "in_use",

@@ -1,4 +1,4 @@
-"""The commands of the engine: ``worker``, ``start``, ``executions``, ``follow``, ``result``, ``batch``."""
+"""The commands of the engine: ``worker``, ``start``, ``executions``, ``follow``, ``batch``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Name = Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.", show_d
 
 
 @asynccontextmanager
-async def _opened() -> AsyncIterator[Parts]:
+async def opened() -> AsyncIterator[Parts]:
     """The engine's parts, without a worker."""
     from cogwork.engine.parts import Shared
 
@@ -190,7 +190,7 @@ class _Said:
 async def _started(workflow: str, said: _Said, options: dict[str, Any], *, wait: bool) -> Execution:
     from cogwork.executions.options import options_of
 
-    async with _opened() as parts:
+    async with opened() as parts:
         starting = parts.starting
         input, overrides = said.understood((await starting.graph(workflow, options_of({})))[0])
         options |= {"overrides": overrides} if overrides else {}
@@ -254,33 +254,13 @@ def follow(
     """What has happened in an execution, and what happens, until it ends or rests."""
 
     async def seen() -> None:
-        async with _opened() as parts:
+        async with opened() as parts:
             await parts.executions.get(name)
             over = lambda status: status not in ("pending", "running")  # noqa: E731
             async for each in parts.history.follow(name, after=after, ended=over):
                 shown.told_event(each, json=json)
 
     asyncio.run(seen())
-
-
-def result(name: Name, json: context.Json = False) -> None:
-    """What an execution has come to: its output, steps, errors, warnings and figures."""
-    from cogwork.engine.results import result_for
-
-    async def found() -> Any:
-        async with _opened() as parts:
-            return await result_for(parts, name)
-
-    made = asyncio.run(found())
-    if json:
-        render.write_json(made.to_dict())
-    else:
-        shown.told(made.execution)
-        if made.output is not None:
-            render.value(made.output, title="Output")
-        for warning in made.warnings:
-            render.note(("warning: ", "yellow"), f"{warning.get('node')}: {warning.get('message')}")
-    raise typer.Exit(shown.code(made.execution))
 
 
 def batch(
@@ -316,7 +296,7 @@ async def _batch(workflow: str, given: list[Any], options: dict[str, Any], *, wa
     from cogwork.engine.batches import Batches
     from cogwork.executions.options import options_of
 
-    async with _opened() as parts:
+    async with opened() as parts:
         starting, batches = parts.starting, Batches(parts.dispatch)
         requests = [(await starting.request(workflow, each, options_of(options)))[0] for each in given]
         made = await batches.start(requests)

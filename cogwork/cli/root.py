@@ -29,6 +29,7 @@ from cogwork.cli import (
     migrate,
     models,
     prompts,
+    result,
     runs,
     schedules,
     serve,
@@ -100,7 +101,7 @@ for _panel, _commands in {
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Executions": (
-        *(engine.start, engine.batch, engine.executions, engine.follow, engine.result, engine.worker, serve.serve),
+        *(engine.start, engine.batch, engine.executions, engine.follow, result.result, engine.worker, serve.serve),
         *(stats.stats, health.health, migrate.migrate, chat.chat),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
