@@ -63,20 +63,20 @@ def tools() -> tuple[Any, ...]:
     return made, cogwork.tool(effect="read", description="Fail.")(fails)
 
 
-async def lived(engine: WorkflowEngine, *, mode: str = "async") -> dict[str, Any]:
-    """Put every canary through the engine; what came out at the end of the execution."""
+async def resting(engine: WorkflowEngine, *, mode: str = "async") -> str:
+    """Put the canaries through the engine, up to the question of an execution; its id."""
     session = await engine.sessions.create(user_id="someone", preferences={"likes": CANARIES["preferred"]})
     await engine.sessions.save_state(session.id, {"held": CANARIES["saved"]})
     conversation = await engine.conversations.start(session.id)
     await engine.conversations.add(conversation.id, NewMessage(role="user", content=CANARIES["said"]))
     await engine.conversations.update_context(conversation.id, {"about": CANARIES["noted"]})
     await engine.memory(user="someone").add(CANARIES["remembered"], tags=["tag"])
-    name = await engine.create_workflow(source=SPEC)
-    await engine.schedules.create(
-        "nightly", "canaries", {"cron": "0 3 * * *"}, input={"text": CANARIES["scheduled"]}
-    )
+    request = Request(id="r1", kind="pause", reason=CANARIES["reason"])
+    await engine.parts.saver.requests.make("another-thread", request)
+    await engine.create_workflow(source=SPEC)
+    await engine.schedules.create("nightly", "canaries", {"cron": "0 3 * * *"}, input={"text": CANARIES["scheduled"]})
     execution = await engine.execute_workflow(
-        name,
+        "canaries",
         {"text": CANARIES["input"]},
         {"mode": mode, "metadata": {"of": CANARIES["option"]}, "trace": True, "idempotency_key": "once"},
         context={"who": CANARIES["context"]},
@@ -84,11 +84,27 @@ async def lived(engine: WorkflowEngine, *, mode: str = "async") -> dict[str, Any
     )
     resting = await execution.wait(60)
     assert resting["status"] == "paused", resting
-    request = Request(id="r1", kind="pause", reason=CANARIES["reason"])
-    await engine.parts.saver.requests.make("another-thread", request)
-    done = await (await execution.resume({"said": CANARIES["answered"]})).wait(60)
+    return execution.id
+
+
+async def goes_on(engine: WorkflowEngine, name: str) -> dict[str, Any]:
+    """Answer its question; what came out at the end of the execution. Memory and conversation are as they were."""
+    done = await (await engine.resume_execution(name, {"said": CANARIES["answered"]})).wait(60)
     assert done["status"] == "completed", done
+    (remembered,) = await engine.memory(user="someone").entries()
+    assert (await engine.memory(user="someone").add(CANARIES["remembered"])).id == remembered.id
+    session = (await engine.sessions.list()).items[0]
+    assert session.preferences == {"likes": CANARIES["preferred"]}
+    (message,) = await engine.conversations.search(session.id, CANARIES["said"])
+    assert message.content == CANARIES["said"]
+    again = {"mode": "async", "idempotency_key": "once"}
+    assert (await engine.execute_workflow("canaries", {"text": CANARIES["input"]}, again)).id == name
     return dict(done["output"]["primary_result"])
+
+
+async def lived(engine: WorkflowEngine, *, mode: str = "async") -> dict[str, Any]:
+    """All of it."""
+    return await goes_on(engine, await resting(engine, mode=mode))
 
 
 def forms(text: str) -> Iterator[bytes]:
@@ -150,4 +166,6 @@ def dumped(url: str) -> bytes:
 
 def opened_bytea(data: bytes) -> bytes:
     """The dump with its columns of bytes as bytes."""
-    return b"\n".join([data, *(bytes.fromhex(found[1].decode()) for found in re.finditer(rb"\\\\x((?:[0-9a-f]{2})+)", data))])
+    return b"\n".join(
+        [data, *(bytes.fromhex(found[1].decode()) for found in re.finditer(rb"\\\\x((?:[0-9a-f]{2})+)", data))]
+    )

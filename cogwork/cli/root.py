@@ -18,6 +18,7 @@ from cogwork.cli import (
     config,
     context,
     diff,
+    encrypt,
     engine,
     exits,
     fork,
@@ -102,7 +103,7 @@ for _panel, _commands in {
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
     "What there is": (catalog.workflows, catalog.modes, models.models, agents.agents, mcp.mcp, config.config),
-    "Upkeep": (clean.clean,),
+    "Upkeep": (clean.clean, encrypt.encrypt),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)

@@ -17,6 +17,8 @@ from state.values import Json
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SEALS: Final = "cogwork_seals"
+MARKED: Final = "k"
+"""How the fingerprints of requests begin that only holders of the key can compute."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -171,3 +173,8 @@ def opened_words(seals: Seals, text: str, place: str) -> str:
         return seals.opened_text(text, place)
     except SealError as err:
         raise EngineError("database_error", str(err)) from err
+
+
+def marked(seals: Seals, fingerprint: str) -> str:
+    """The fingerprint of a request as it is kept: where values are sealed, nobody else can tell it from the request."""
+    return f"{MARKED}{seals.name(fingerprint.encode())[1:]}" if seals.on else fingerprint

@@ -158,7 +158,7 @@ def _decoded(connection: Connection, digest: str, encoding: str, data: bytes) ->
     try:
         if sealed:
             data = seals_of(connection.dialect).opened(data, place_of(digest, encoding))
-        plain = _unpacked(bytes(data)) if encoding == "zlib" else bytes(data)
+        plain = unpacked(encoding, data)
     except SealError as err:
         raise EngineError("database_error", str(err), digest=digest) from err
     except (zlib.error, ValueError) as err:
@@ -170,8 +170,14 @@ def _decoded(connection: Connection, digest: str, encoding: str, data: bytes) ->
     return value
 
 
-def _unpacked(data: bytes) -> bytes:
-    """The bytes, but never more than the largest value has: what is stored is not trusted."""
+def unpacked(encoding: str, data: bytes) -> bytes:
+    """The JSON of what is stored, but never more than the largest value has: what is stored is not trusted.
+
+    Raises:
+        ValueError, zlib.error: it is damaged.
+    """
+    if encoding != "zlib":
+        return data
     inflating = zlib.decompressobj()
     plain = inflating.decompress(data, MAX_BYTES + 1)
     if len(plain) > MAX_BYTES or inflating.unconsumed_tail:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from cogwork.sealing.errors import KeyMissing
@@ -87,6 +88,13 @@ def of_sqlite(connection: sqlite3.Connection, ring: Ring, where: str) -> Seals:
         connection.commit()
 
     return standing(ring, where, read, add)
+
+
+def swept(connection: sqlite3.Connection) -> None:
+    """Write the file anew, so that nothing deleted is left in it or its journal; others may hold that up, and then it stays."""
+    with suppress(sqlite3.OperationalError):
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from cogwork.sealing.errors import SealError
 from cogwork.sealing.seals import Seals
 
 SEALED: Final = "cogwork_sealed"
+LOOKED_FOR: Final = "memory"
+"""The first label of the namespaces whose values are looked for."""
 SHOWN: Final = "digest"
 """What entries are looked for by; whoever keeps them makes it one that tells nothing (``Seals.name``)."""
 
@@ -45,8 +47,8 @@ def _covered(seals: Seals, op: Op) -> Op:
 
 def sealed_value(seals: Seals, namespace: tuple[str, ...], key: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """A value as it is kept: sealed for its place, beside what it is looked for by."""
-    shown = {SHOWN: value[SHOWN]} if SHOWN in value else {}
-    return {SEALED: seals.sealed_text(json.dumps(dict(value)), _place(namespace, key)), **shown}
+    shown = {SHOWN: value[SHOWN]} if SHOWN in value and namespace[0] == LOOKED_FOR else {}
+    return {SEALED: seals.sealed_text(json.dumps(dict(value)), place_of(namespace, key)), **shown}
 
 
 def opened_value(seals: Seals, namespace: tuple[str, ...], key: str, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def opened_value(seals: Seals, namespace: tuple[str, ...], key: str, value: Mapp
     if not isinstance(text, str):
         return dict(value)
     try:
-        opened: dict[str, Any] = json.loads(seals.opened_text(text, _place(namespace, key)))
+        opened: dict[str, Any] = json.loads(seals.opened_text(text, place_of(namespace, key)))
     except (SealError, ValueError) as err:
         raise EngineError("database_error", str(err)) from err
     return opened
@@ -74,5 +76,6 @@ def _uncovered(seals: Seals, result: Result) -> Result:
     return result
 
 
-def _place(namespace: tuple[str, ...], key: str) -> str:
+def place_of(namespace: tuple[str, ...], key: str) -> str:
+    """The place that a sealed value is bound to."""
     return f"memory {'.'.join(namespace)} {key}"
