@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from cogwork.cli import (
     agents,
     author,
+    backup,
     catalog,
     chain,
     chat,
@@ -103,7 +104,7 @@ for _panel, _commands in {
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
     "What there is": (catalog.workflows, catalog.modes, models.models, agents.agents, mcp.mcp, config.config),
-    "Upkeep": (clean.clean, encrypt.encrypt),
+    "Upkeep": (clean.clean, encrypt.encrypt, backup.backup, backup.restore),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
