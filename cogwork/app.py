@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cogwork.executions.recorder import Recorder
     from cogwork.records.bundles import Bundles
     from cogwork.records.database import Records
+    from cogwork.sealing.keys import Ring
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.tools.mcp.servers import Servers
@@ -102,9 +103,12 @@ class App:
     def _http(self) -> Loaded:
         if not self.settings.openapi:
             return Loaded()
+        from cogwork.sealing.seals import Seals
         from cogwork.tools.openapi.loading import http_tools
 
-        return http_tools(self.settings.openapi, self.breakers, kept=self.settings.state_dir / "openapi")
+        return http_tools(
+            self.settings.openapi, self.breakers, kept=self.settings.state_dir / "openapi", seals=Seals(ring=self.ring)
+        )
 
     @cached_property
     def breakers(self) -> Breakers:
@@ -298,7 +302,7 @@ class App:
         if isinstance(checkpointer, str | Path):
             from cogwork.store.checkpoints import SqliteCheckpoints
 
-            checkpointer = SqliteCheckpoints(checkpointer, synchronous=self.settings.synchronous)
+            checkpointer = SqliteCheckpoints(checkpointer, synchronous=self.settings.synchronous, ring=self.ring)
         workflow = self.load(source, overrides)
         return build(
             workflow,
@@ -318,7 +322,18 @@ class App:
         """
         from cogwork.store.cache import opened_cache
 
-        return opened_cache(self.settings.state_dir / "cache.sqlite")
+        return opened_cache(self.settings.state_dir / "cache.sqlite", self.ring)
+
+    @cached_property
+    def ring(self) -> Ring:
+        """The keys of the settings that what is kept is sealed with.
+
+        Raises:
+            UnusableKey: one cannot be read, or is none.
+        """
+        from cogwork.sealing.keys import ring_of
+
+        return ring_of(self.settings.encryption_keys, environment())
 
     # -- what is kept --------------------------------------------------------------------------------------
 
@@ -337,8 +352,9 @@ class App:
                 raise StoreError(
                     f"database_url is set, but {err.name or 'psycopg'} is missing: install cogwork[postgres]"
                 ) from err
-            return PostgresCheckpoints(url)
-        return SqliteCheckpoints(self.settings.state_dir / "checkpoints.sqlite", synchronous=self.settings.synchronous)
+            return PostgresCheckpoints(url, ring=self.ring)
+        path = self.settings.state_dir / "checkpoints.sqlite"
+        return SqliteCheckpoints(path, synchronous=self.settings.synchronous, ring=self.ring)
 
     def records(self) -> Records:
         """The records in the settings' database, or else in a file of the state folder; opened once, closed by ``close``.
@@ -361,6 +377,7 @@ class App:
             connections=chosen.connection_pool_size,
             compression_above=chosen.compression_above,
             max_payload_bytes=chosen.max_payload_bytes,
+            ring=self.ring,
         )
 
     @property
@@ -372,7 +389,7 @@ class App:
         from cogwork.records.bundles import Bundles
         from cogwork.store.specs import SpecStore
 
-        return Bundles(self.records(), SpecStore(self.settings.state_dir / "specs"))
+        return Bundles(self.records(), SpecStore(self.settings.state_dir / "specs", self.ring))
 
     def recorder(self, origin: str) -> Recorder:
         """What keeps an execution's record of each run of the graphs whose ``observer`` it is; ``origin`` names the door."""

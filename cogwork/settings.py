@@ -16,6 +16,7 @@ from cogwork.documented import translated
 from cogwork.isolation.limits import Isolation
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
 from cogwork.origins import Sources, WrongSettings, faults, strangers, unread
+from cogwork.sealing.keys import KeySource
 from cogwork.secrets import SecretSource
 from cogwork.sections import Engine, History, Lasting, QueueSection, Retention, Server
 from cogwork.tools.mcp.config import NAME, McpServer
@@ -134,6 +135,12 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None,
         description="Keep checkpoints in PostgreSQL: postgresql://user:password@host:5432/database.",
+    )
+
+    encryption_keys: list[KeySource] = Field(
+        default_factory=list,
+        description="Keys that what is kept is encrypted with, {env: VARIABLE} or {file: PATH} each; the first seals, all open: "
+        "see [encryption](encryption.md).",
     )
 
     embeddings: str | None = Field(

@@ -39,7 +39,7 @@ def opened_library(app: App) -> Iterator[Library]:
 
     chosen = app.settings
     path = chosen.state_dir / "records.sqlite"
-    with opened(path, chosen.database_url, synchronous=chosen.synchronous) as records:
+    with opened(path, chosen.database_url, synchronous=chosen.synchronous, ring=app.ring) as records:
         yield Library(records, app)
 
 

@@ -12,6 +12,7 @@ from cogwork.cli import (
     agents,
     audit,
     author,
+    backup,
     catalog,
     chain,
     chat,
@@ -19,6 +20,7 @@ from cogwork.cli import (
     config,
     context,
     diff,
+    encrypt,
     engine,
     exits,
     fork,
@@ -106,7 +108,7 @@ for _panel, _commands in {
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
     "What there is": (catalog.workflows, catalog.modes, models.models, agents.agents, mcp.mcp, config.config),
-    "Upkeep": (clean.clean, audit.audit),
+    "Upkeep": (clean.clean, audit.audit, encrypt.encrypt, backup.backup, backup.restore),
 }.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)

@@ -40,8 +40,8 @@ def opened_schedules() -> Iterator[Schedules]:
     from cogwork.records.database import opened
     from cogwork.schedules.store import Schedules
 
-    settings = context.opened().settings
-    with opened(settings.state_dir / "records.sqlite", settings.database_url) as records:
+    app = context.opened()
+    with opened(app.settings.state_dir / "records.sqlite", app.settings.database_url, ring=app.ring) as records:
         yield Schedules(records)
 
 

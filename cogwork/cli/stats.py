@@ -141,7 +141,8 @@ def kept_records(app: App) -> Iterator[Records]:
     from cogwork.records.database import opened
 
     chosen = app.settings
-    with opened(chosen.state_dir / "records.sqlite", chosen.database_url, synchronous=chosen.synchronous) as records:
+    path = chosen.state_dir / "records.sqlite"
+    with opened(path, chosen.database_url, synchronous=chosen.synchronous, ring=app.ring) as records:
         yield records
 
 

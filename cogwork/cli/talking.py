@@ -48,7 +48,8 @@ def records_of(app: App) -> Records:
     from cogwork.records.database import opened
 
     chosen = app.settings
-    return opened(chosen.state_dir / "records.sqlite", chosen.database_url, synchronous=chosen.synchronous)
+    path = chosen.state_dir / "records.sqlite"
+    return opened(path, chosen.database_url, synchronous=chosen.synchronous, ring=app.ring)
 
 
 @contextmanager
@@ -66,7 +67,8 @@ def talking(app: App) -> Iterator[Talking]:
     model = _embeddings(app)
     chosen = app.settings
     with records_of(app) as records:
-        store = memory_store(chosen.state_dir / "memory.sqlite", chosen.database_url, synchronous=chosen.synchronous)
+        path = chosen.state_dir / "memory.sqlite"
+        store = memory_store(path, chosen.database_url, synchronous=chosen.synchronous, ring=app.ring)
         try:
             yield Talking(app, Sessions(records), Conversations(records), store, model)
         finally:

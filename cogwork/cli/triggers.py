@@ -40,7 +40,7 @@ def opened_triggers() -> Iterator[Triggers]:
     from cogwork.schedules.triggers import Triggers
 
     app = context.opened()
-    with opened(app.settings.state_dir / "records.sqlite", app.settings.database_url) as records:
+    with opened(app.settings.state_dir / "records.sqlite", app.settings.database_url, ring=app.ring) as records:
         yield Triggers(records, secrets=app.services.secrets, roots=app.settings.roots)
 
 

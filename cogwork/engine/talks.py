@@ -42,7 +42,10 @@ class Talks:
             if self._store is None:
                 chosen = self._settings
                 self._store = memory_store(
-                    chosen.state_dir / "memory.sqlite", chosen.database_url, synchronous=chosen.synchronous
+                    chosen.state_dir / "memory.sqlite",
+                    chosen.database_url,
+                    synchronous=chosen.synchronous,
+                    ring=self._executions.records.seals.ring,
                 )
         return Memory(self._store, place, now=self._executions.now, embeddings=self._embeddings)
 

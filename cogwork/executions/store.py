@@ -20,6 +20,7 @@ from cogwork.executions.options import Options
 from cogwork.executions.record import Execution, execution_of
 from cogwork.executions.statuses import ENDED, IllegalMove, Status, sources
 from cogwork.records import Records, payloads
+from cogwork.records.columns import marked, seals_of
 from cogwork.records.tables.executions import EXECUTION_TAGS, EXECUTIONS, SEGMENTS
 from state.values import Json
 
@@ -113,7 +114,7 @@ class Executions:
             "session_id": request.session_id,
             "user_id": request.user_id,
             "idempotency_key": options.idempotency_key,
-            "request": request.fingerprint if options.idempotency_key else None,
+            "request": marked(self.records.seals, request.fingerprint) if options.idempotency_key else None,
             "parent_id": request.parent_id,
             "batch_id": request.batch_id,
             "origin": request.origin,
@@ -307,7 +308,7 @@ def _of_key(connection: Connection, request: Request) -> Execution | None:
     row = connection.execute(sa.select(EXECUTIONS.c.id, EXECUTIONS.c.request).where(*matching)).first()
     if row is None:
         return None
-    if row.request != request.fingerprint:
+    if row.request not in (request.fingerprint, marked(seals_of(connection.dialect), request.fingerprint)):
         raise EngineError(
             "invalid_input",
             f"The idempotency key {key!r} belongs to execution {row.id}, which was asked for with another workflow, input "

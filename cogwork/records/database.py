@@ -20,6 +20,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from cogwork.errors import EngineError
 from cogwork.records.grouped import Grouped, database_error
+from cogwork.sealing.keys import Ring
+from cogwork.sealing.seals import Seals
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "postgresql"]
@@ -52,6 +54,13 @@ class Records:
         self._writers = ThreadPoolExecutor(max_workers=writers, thread_name_prefix="cogwork-records-write")
         self._grouped = Grouped(self) if self.dialect == "sqlite" else None
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="cogwork-records-read")
+
+    @property
+    def seals(self) -> Seals:
+        """What is kept is sealed with."""
+        from cogwork.records.columns import seals_of
+
+        return seals_of(self.engine.dialect)
 
     @property
     def dialect(self) -> Dialect:
@@ -131,16 +140,20 @@ def opened(
     patience: float = PATIENCE_SECONDS,
     compression_above: int | None = None,
     max_payload_bytes: int | None = None,
+    ring: Ring | None = None,
 ) -> Records:
     """The records in the PostgreSQL database at ``url``, or without one in the SQLite file at ``path``, with the schema of
-    this code: a database that is missing or old is brought to it. The last two are bounds of payloads.
+    this code: a database that is missing or old is brought to it. What it holds is sealed with the keys of the ring.
 
     Raises:
-        EngineError: ``database_error``; it cannot be reached, is full or foreign, or was made by a newer cogwork.
+        EngineError: ``database_error``; it cannot be reached, is full or foreign, was made by a newer cogwork, or is sealed with
+            a key that the ring does not have.
     """
+    from cogwork.records.columns import seal_with
     from cogwork.records.fitting import hold_to_columns
     from cogwork.records.payloads import COMPRESSION, LIMIT
     from cogwork.records.schema import bring_up
+    from cogwork.records.sealing import seals_of_records
 
     if url is not None:
         secret = url.get_secret_value() if isinstance(url, SecretStr) else url
@@ -152,6 +165,7 @@ def opened(
     engine.update_execution_options(**{name: bound for name, bound in bounds.items() if bound is not None})
     try:
         created = bring_up(engine, where)
+        seal_with(engine.dialect, seals_of_records(engine, where, ring or Ring()))
     except BaseException:
         engine.dispose()
         raise

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from cogwork.errors import EngineError
+from cogwork.records.columns import Words
 
 _INT32: Final = 2**31
 _INT64: Final = 2**63
@@ -70,7 +71,7 @@ def _fits(name: str, value: Any, column: sa.types.TypeEngine[Any] | None) -> Non
 
 
 def _text_fits(name: str, value: str, column: sa.types.TypeEngine[Any] | None) -> None:
-    if isinstance(column, sa.types.TypeDecorator):
+    if isinstance(column, sa.types.TypeDecorator) and not isinstance(column, Words):
         return  # It is escaped on its way into the database.
     if "\x00" in value:
         raise EngineError("invalid_input", f"{name} holds the character NUL, which texts cannot have", field=name)

@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cogwork.errors import EngineError
-from cogwork.records.columns import written_json
+from cogwork.records.columns import seals_of, written_json
 from cogwork.records.tables.payloads import PAYLOADS
+from cogwork.sealing.errors import SealError
+from cogwork.sealing.seals import MAGIC
 from state.values import Json
 
 COMPRESSED_ABOVE: Final = 1024
@@ -65,7 +67,8 @@ def encoded(value: Json, what: str = "value", limit: int = MAX_BYTES) -> bytes:
 
 def keep_bytes(connection: Connection, data: bytes, now: datetime | None = None) -> str:
     """Store the bytes of a value's JSON; the digest."""
-    digest, at = hashlib.sha256(data).hexdigest(), now or datetime.now(UTC)
+    seals = seals_of(connection.dialect)
+    digest, at = seals.name(data), now or datetime.now(UTC)
     query = sa.select(PAYLOADS.c.stored_at).where(PAYLOADS.c.digest == digest)
     stored_at = connection.execute(query).scalar()
     if stored_at is None or at - stored_at > RENEWED_AFTER:
@@ -76,11 +79,16 @@ def keep_bytes(connection: Connection, data: bytes, now: datetime | None = None)
             "digest": digest,
             "encoding": encoding,
             "size": len(data),
-            "data": small if encoding == "zlib" else data,
+            "data": seals.sealed(small if encoding == "zlib" else data, place_of(digest, encoding)),
             "stored_at": at,
         }
         _insert_or_renew(connection, row)
     return digest
+
+
+def place_of(digest: str, encoding: str) -> str:
+    """The place that a sealed value is bound to."""
+    return f"payload {digest} {encoding}"
 
 
 def hold(connection: Connection, digests: Iterable[str | None], now: datetime | None = None) -> None:
@@ -131,7 +139,7 @@ def found_all(connection: Connection, digests: Iterable[str | None]) -> dict[str
     for some in _in_parts(wanted):
         query = sa.select(PAYLOADS).where(PAYLOADS.c.digest.in_(some))
         for row in connection.execute(query).mappings():
-            values[row["digest"]] = _decoded(row["digest"], row["encoding"], row["data"])
+            values[row["digest"]] = _decoded(connection, row["digest"], row["encoding"], bytes(row["data"]))
     if missing := set(wanted) - values.keys():
         raise _gone(min(missing))
     return values
@@ -145,19 +153,31 @@ def _gone(digest: str) -> EngineError:
     return EngineError("database_error", f"The stored value {digest[:12]} is gone", digest=digest)
 
 
-def _decoded(digest: str, encoding: str, data: bytes) -> Json:
+def _decoded(connection: Connection, digest: str, encoding: str, data: bytes) -> Json:
+    sealed = data.startswith(MAGIC)
     try:
-        plain = _unpacked(bytes(data)) if encoding == "zlib" else bytes(data)
+        if sealed:
+            data = seals_of(connection.dialect).opened(data, place_of(digest, encoding))
+        plain = unpacked(encoding, data)
+    except SealError as err:
+        raise EngineError("database_error", str(err), digest=digest) from err
     except (zlib.error, ValueError) as err:
         raise EngineError("database_error", f"The stored value {digest[:12]} is damaged: {err}", digest=digest) from err
-    if hashlib.sha256(plain).hexdigest() != digest:
+    # What is sealed is bound to its name, which is no plain digest.
+    if not sealed and hashlib.sha256(plain).hexdigest() != digest:
         raise EngineError("database_error", f"The stored value {digest[:12]} was altered", digest=digest)
     value: Json = json.loads(plain)
     return value
 
 
-def _unpacked(data: bytes) -> bytes:
-    """The bytes, but never more than the largest value has: what is stored is not trusted."""
+def unpacked(encoding: str, data: bytes) -> bytes:
+    """The JSON of what is stored, but never more than the largest value has: what is stored is not trusted.
+
+    Raises:
+        ValueError, zlib.error: it is damaged.
+    """
+    if encoding != "zlib":
+        return data
     inflating = zlib.decompressobj()
     plain = inflating.decompress(data, MAX_BYTES + 1)
     if len(plain) > MAX_BYTES or inflating.unconsumed_tail:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 import sqlalchemy as sa
@@ -44,6 +45,7 @@ from state.values import Json
 
 MAX_TOPICS: Final = 500
 _WORDS: Final = 16
+_AT_ONCE: Final = 200
 
 
 def _now() -> datetime:
@@ -186,12 +188,22 @@ class Conversations:
         if not wanted or not 1 <= limit <= MAX_LIMIT:
             raise EngineError("invalid_input", f"Say at least one word, and a limit from 1 to {MAX_LIMIT}")
         theirs = sa.select(CONVERSATIONS.c.id).where(CONVERSATIONS.c.session_id == session_id)
-        query = sa.select(MESSAGES).where(
-            MESSAGES.c.conversation_id.in_(theirs), *(MESSAGES.c.content.icontains(w, autoescape=True) for w in wanted)
-        )
-        query = query.order_by(MESSAGES.c.at.desc(), MESSAGES.c.conversation_id, MESSAGES.c.number.desc()).limit(limit)
-        rows = await self.records.reading(lambda connection: connection.execute(query).mappings().all())
-        return tuple(message_of(row) for row in rows)
+        query = sa.select(MESSAGES).where(MESSAGES.c.conversation_id.in_(theirs))
+        query = query.order_by(MESSAGES.c.at.desc(), MESSAGES.c.conversation_id, MESSAGES.c.number.desc())
+        if not self.records.seals.on:
+            content = sa.type_coerce(MESSAGES.c.content, sa.Text)
+            query = query.where(*(content.icontains(w, autoescape=True) for w in wanted)).limit(limit)
+
+        def found(connection: Connection) -> list[Message]:  # What is sealed is looked through here, row by row.
+            rows = connection.execute(query.execution_options(yield_per=_AT_ONCE)).mappings()
+            return [
+                message_of(row)
+                for row in islice(
+                    (row for row in rows if not self.records.seals.on or _has(row["content"], wanted)), limit
+                )
+            ]
+
+        return tuple(await self.records.reading(found, whole=True))
 
     # -- context -------------------------------------------------------------------------------------------
 
@@ -260,3 +272,7 @@ class Conversations:
             return topics_of(connection, conversation_id)
 
         return await self.records.reading(every)
+
+
+def _has(content: str, words: list[str]) -> bool:
+    return all(word.lower() in content.lower() for word in words)

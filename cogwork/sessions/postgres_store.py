@@ -20,6 +20,10 @@ from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
 from cogwork.errors import EngineError
+from cogwork.sealing.errors import SealError
+from cogwork.sealing.keys import Ring
+from cogwork.sealing.standing import of_postgres
+from cogwork.sessions.covering import covered, uncovered
 from cogwork.store.postgres_database import COLLIDED, DEFAULTS, PAUSE_SECONDS, away, where_of
 
 T = TypeVar("T")
@@ -35,7 +39,7 @@ class PostgresMemoryStore(PostgresStore):
         EngineError: ``database_error``; the address is none, or the database cannot be used.
     """
 
-    def __init__(self, url: SecretStr) -> None:
+    def __init__(self, url: SecretStr, *, ring: Ring | None = None) -> None:
         self.where, options = _address(url)
         self._closing = threading.Event()
         self.pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
@@ -51,8 +55,11 @@ class PostgresMemoryStore(PostgresStore):
         try:
             with Connection.connect(url.get_secret_value(), **options) as made:
                 self._prepare(cast("Connection[DictRow]", made))
+                self.seals = of_postgres(made, ring or Ring(), self.where)
         except psycopg.Error as err:
             raise self._failed(err) from err
+        except SealError as err:
+            raise EngineError("database_error", str(err), database=self.where) from err
         self.pool.open()
         super().__init__(self.pool)
         self._workers = ThreadPoolExecutor(max_workers=CONNECTIONS, thread_name_prefix="cogwork-memory")
@@ -63,8 +70,9 @@ class PostgresMemoryStore(PostgresStore):
         Raises:
             EngineError: ``database_error``.
         """
-        given = list(ops)
-        return self._surviving(lambda: super(PostgresMemoryStore, self).batch(given))
+        given = covered(self.seals, ops)
+        found = self._surviving(lambda: super(PostgresMemoryStore, self).batch(given))
+        return uncovered(self.seals, found)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """``batch``, on a thread of the store."""

@@ -39,15 +39,21 @@ class Shelf:
         """The entry of that content; None where there is none."""
         from langgraph.store.base import GetOp, SearchOp
 
-        space, mark = self.place.namespace(level), digest(text)
-        ops: list[Op] = [GetOp(space, mark), SearchOp(space, filter={"digest": mark}, limit=1)]
-        direct, others = await self.store.abatch(ops)
-        found: list[Any] = [direct, *(others if isinstance(others, list) else [])]
-        for item in found:
-            if item is not None and item.value.get("digest") == mark:
-                usage = await self._usage(level, [item.key])
-                return _entry(item, level, usage.get(item.key))
+        space = self.place.namespace(level)
+        for mark in dict.fromkeys((self.mark(text), digest(text))):  # The second is that of entries from before keys.
+            ops: list[Op] = [GetOp(space, mark), SearchOp(space, filter={"digest": mark}, limit=1)]
+            direct, others = await self.store.abatch(ops)
+            found: list[Any] = [direct, *(others if isinstance(others, list) else [])]
+            for item in found:
+                if item is not None and item.value.get("digest") == mark:
+                    usage = await self._usage(level, [item.key])
+                    return _entry(item, level, usage.get(item.key))
         return None
+
+    def mark(self, text: str) -> str:
+        """What entries of this content are found by; where they are sealed, only their database can tell it from them."""
+        plain, seals = digest(text), self.store.seals
+        return seals.name(plain.encode())[: len(plain)] if seals.on else plain
 
     async def free_id(self, level: Level, text: str) -> str:
         """The id of a new entry: the same for two who add the same at once, so that it is there once.
@@ -64,7 +70,7 @@ class Shelf:
                 f"The memory of the {level} holds {self._most:,} entries, as many as it may: forget some first",
                 limit=self._most,
             )
-        mark, number = digest(text), 0
+        mark, number = self.mark(text), 0
         while True:
             key = f"{mark}-{number}" if number else mark
             found: list[Any] = list(await self.store.abatch([GetOp(self.place.namespace(level), key)]))
@@ -77,7 +83,8 @@ class Shelf:
         """Keep the entry."""
         from langgraph.store.base import PutOp
 
-        await self.store.abatch([PutOp(self.place.namespace(entry.level), entry.id, kept(entry), index=False)])
+        value = {**kept(entry), "digest": self.mark(entry.content)}
+        await self.store.abatch([PutOp(self.place.namespace(entry.level), entry.id, value, index=False)])
 
     async def delete(self, level: Level, ids: Sequence[str]) -> None:
         """Remove the entries with what was counted of them."""

@@ -21,6 +21,10 @@ from langgraph.store.base import Op, PutOp, Result
 from langgraph.store.sqlite.base import SqliteStore
 
 from cogwork.errors import EngineError
+from cogwork.sealing.errors import SealError
+from cogwork.sealing.keys import Ring
+from cogwork.sealing.standing import of_sqlite
+from cogwork.sessions.covering import covered, uncovered
 
 BUSY_SECONDS: Final = 30.0
 
@@ -32,7 +36,7 @@ class SqliteMemoryStore(SqliteStore):
         EngineError: ``database_error``; the file cannot be used.
     """
 
-    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+    def __init__(self, path: Path, *, synchronous: str = "FULL", ring: Ring | None = None) -> None:
         self.path = path
         try:
             connection = _connected(path, synchronous)
@@ -44,9 +48,13 @@ class SqliteMemoryStore(SqliteStore):
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cogwork-memory")
         try:
             self._prepare()
+            self.seals = of_sqlite(connection, ring or Ring(), f"the memory {path}")
         except sqlite3.Error as err:
             connection.close()
             raise self._failed(err) from err
+        except SealError as err:
+            connection.close()
+            raise EngineError("database_error", str(err), database=str(path)) from err
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do them all in one transaction, or none of them.
@@ -54,11 +62,11 @@ class SqliteMemoryStore(SqliteStore):
         Raises:
             EngineError: ``database_error``.
         """
-        given = list(ops)
+        given = covered(self.seals, ops)
         with self._gate:
             self._writing = any(isinstance(op, PutOp) for op in given)
             try:
-                return super().batch(given)
+                return uncovered(self.seals, super().batch(given))
             except sqlite3.Error as err:
                 raise self._failed(err) from err
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pydantic import SecretStr
 
 from cogwork.errors import EngineError
+from cogwork.sealing.keys import Ring
+from cogwork.sealing.seals import Seals
 
 if TYPE_CHECKING:
     from langgraph.store.base import Op, Result
@@ -24,6 +26,10 @@ class MemoryStore(Protocol):
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """``batch``, off the event loop."""
 
+    @property
+    def seals(self) -> Seals:
+        """What its values are sealed with."""
+
     def close(self) -> None:
         """Close the connections."""
 
@@ -33,19 +39,21 @@ def memory_store(
     url: str | SecretStr | None = None,
     *,
     synchronous: Literal["FULL", "NORMAL"] = "FULL",
+    ring: Ring | None = None,
 ) -> MemoryStore:
     """The store in the PostgreSQL database at ``url``, or without one in the SQLite file at ``path``; made where it is missing.
+    What it holds is sealed with the keys of the ring.
 
     Raises:
-        EngineError: ``database_error``; it cannot be used.
+        EngineError: ``database_error``; it cannot be used, or is sealed with another key.
     """
     if url is None:
         from cogwork.sessions.sqlite_store import SqliteMemoryStore
 
-        return SqliteMemoryStore(Path(path), synchronous=synchronous)
+        return SqliteMemoryStore(Path(path), synchronous=synchronous, ring=ring)
     try:
         from cogwork.sessions.postgres_store import PostgresMemoryStore
     except ImportError as err:
         message = f"database_url is set, but {err.name or 'psycopg'} is missing: install cogwork[postgres]"
         raise EngineError("database_error", message) from err
-    return PostgresMemoryStore(url if isinstance(url, SecretStr) else SecretStr(url))
+    return PostgresMemoryStore(url if isinstance(url, SecretStr) else SecretStr(url), ring=ring)

@@ -12,6 +12,7 @@ from cogwork.store.database import Database, removals
 from cogwork.store.errors import Torn
 from cogwork.store.folding import Folding
 from cogwork.store.grouping import Grouping
+from cogwork.store.outlines import SealingSerializer
 from cogwork.store.pieces import Reader
 from cogwork.store.unfolding import unfolded_record
 from state.durable import RecordedCall
@@ -22,8 +23,16 @@ FIELDS: Final = tuple(field.name for field in fields(RecordedCall))
 class SqliteCalls:
     """A ``CallRecord``; what is kept shares the transactions of the checkpoints, and the pieces of their large values."""
 
-    def __init__(self, database: Database, grouping: Grouping, folding: Folding, serde: SerializerProtocol) -> None:
+    def __init__(
+        self,
+        database: Database,
+        grouping: Grouping,
+        folding: Folding,
+        serde: SerializerProtocol,
+        sealing: SealingSerializer,
+    ) -> None:
         self._database, self._grouping, self._folding, self._serde = database, grouping, folding, serde
+        self._sealing = sealing
 
     async def of_run(self, thread: str, run: str) -> Mapping[str, RecordedCall]:
         """The calls of a run, by key.
@@ -50,20 +59,21 @@ class SqliteCalls:
         await self._grouping.run(lambda: self._forget(thread, key))
 
     def _read(self, thread: str, run: str) -> dict[str, RecordedCall]:
-        reader = Reader(self._serde, lambda hashes: self._database.pieces(thread, hashes))
-        with self._database.naming(thread), self._database.reading() as cursor:
+        reader = Reader(self._serde, lambda hashes: self._database.pieces(thread, hashes), self._sealing.seals)
+        with self._database.naming(thread), self._database.reading() as cursor, self._sealing.about(thread):
             rows = cursor.execute("SELECT record FROM calls WHERE thread_id = ? AND run = ?", (thread, run)).fetchall()
-            calls = [_call(unfolded_record(self._serde, data, reader)) for (data,) in rows]
+            records = [self._sealing.opened(data) for (data,) in rows]
+            calls = [_call(unfolded_record(self._serde, data, reader)) for data in records]
         return {call.key: call for call in calls}
 
     def _keep(self, thread: str, call: RecordedCall) -> None:
-        with self._database.transaction() as cursor:
+        with self._database.transaction() as cursor, self._sealing.about(thread):
             self._folding.renew(removals(cursor))
             record, pieces = self._folding.record(thread, {name: _plain(getattr(call, name)) for name in FIELDS})
             self._database.keep_pieces(thread, pieces)
             cursor.execute(
                 "INSERT OR REPLACE INTO calls (thread_id, key, run, record) VALUES (?, ?, ?, ?)",
-                (thread, call.key, call.run, record),
+                (thread, call.key, call.run, self._sealing.sealed(record)),
             )
 
     def _forget(self, thread: str, key: str) -> None:

@@ -18,20 +18,24 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
+    get_checkpoint_metadata,
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.utils import search_where
 
+from cogwork.sealing.keys import Ring
+from cogwork.sealing.standing import of_sqlite
 from cogwork.store import maintenance
 from cogwork.store.calls import SqliteCalls
 from cogwork.store.clock import not_before
+from cogwork.store.covered import covered, fits, split, uncovered
 from cogwork.store.database import Database, removals, unusable
-from cogwork.store.errors import StoreError
+from cogwork.store.errors import StoreError, Torn
 from cogwork.store.folding import Folding
 from cogwork.store.grouping import Grouping
 from cogwork.store.kept import kept_of, only_wakes
 from cogwork.store.off_loop import OffLoop
-from cogwork.store.outlines import Folded, strict_serde
+from cogwork.store.outlines import Folded, SealingSerializer, strict_serde
 from cogwork.store.owners import Owners
 from cogwork.store.pieces import Reader
 from cogwork.store.requests import SqliteRequests
@@ -57,29 +61,41 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
     Args:
         path: the database file; created, with its folder, if it is not there.
         synchronous: SQLite's ``FULL`` survives a power cut; ``NORMAL`` may lose the last commits to one, not to a crash.
+        ring: the keys under which what is kept is sealed; nothing is without.
 
     Raises:
-        StoreError: the file cannot be opened, or is no SQLite database.
+        StoreError: the file cannot be opened, or is no SQLite database, or is sealed with another key.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        ring: Ring | None = None,
+    ) -> None:
         self.path = Path(path)
         self._database = Database(self.path, synchronous)
-        serde = strict_serde()
-        super().__init__(self._database.connection, serde=serde)
-        self.lock = self._database.lock
+        self._plain = serde = strict_serde()
         try:
+            self.seals = of_sqlite(self._database.connection, ring or Ring(), f"the checkpoint file {self.path}")
+            self._sealing = SealingSerializer(self.seals)
+            super().__init__(self._database.connection, serde=self._sealing)
+            self.lock = self._database.lock
             self.setup()
         except sqlite3.DatabaseError as err:
-            self.conn.close()
+            self._database.connection.close()
             raise unusable(self.path, err) from err
+        except StoreError:
+            self._database.connection.close()
+            raise
         self._database.prepare()
-        self._folding = Folding(serde)
+        self._folding = Folding(serde, self.seals)
         self._database.on_failure = self._folding.forget
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cogwork-checkpoints")
         self._grouping = Grouping(self._thread, self._database.transaction)
-        self.calls = SqliteCalls(self._database, self._grouping, self._folding, serde)
-        self.requests = SqliteRequests(self._database, self._grouping)
+        self.calls = SqliteCalls(self._database, self._grouping, self._folding, serde, self._sealing)
+        self.requests = SqliteRequests(self._database, self._grouping, self.seals)
         self.owners = Owners(self.path.with_name(f"{self.path.name}.owners"))
 
     @property
@@ -129,25 +145,35 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
             StoreError: a part of one is missing or was altered, or SQLite failed.
         """
         readers: dict[str, Reader] = {}
-        for key in self._keys(config, filter, before, limit):
-            yield from self._several([key], readers)
+        shown, hidden = split(self.seals, filter)
+        left = -1 if limit is None else limit
+        for key in self._keys(config, shown, before, None if hidden else limit):
+            for found in self._several([key], readers):
+                if left and fits(found.metadata, hidden):
+                    left -= 1
+                    yield found
 
     # What LangGraph does with SQL of its own would miss what is folded.
     get_delta_channel_history = BaseCheckpointSaver.get_delta_channel_history
 
     def _reader(self, thread: str) -> Reader:
-        return Reader(self.serde, partial(self._database.pieces, thread))
+        return Reader(self._plain, partial(self._database.pieces, thread), self.seals)
 
     def _found(self, config: RunnableConfig, reader: Reader) -> CheckpointTuple | None:
         thread = str(config["configurable"]["thread_id"])
         with self._database.naming(thread), self._database.reading() as cursor:
-            found = super().get_tuple(config)
+            with self._sealing.about(thread):
+                found = super().get_tuple(config)
             if found is None:
                 return None
+            found = found._replace(metadata=uncovered(self.seals, thread, found.metadata))  # type: ignore[arg-type]
             latest = "SELECT MAX(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
             cursor.execute(latest, (thread, config["configurable"].get("checkpoint_ns", "")))
             not_before(cursor.fetchone()[0])
-            return unfolded_tuple(self.serde, found, reader)
+            whole = unfolded_tuple(self._plain, found, reader)
+            if whole.checkpoint.get("id") != whole.config["configurable"]["checkpoint_id"] and self.seals.on:
+                raise Torn("it is another checkpoint of the thread")
+            return whole
 
     def _keys(
         self,
@@ -191,7 +217,12 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
             data, pieces = self._folding.checkpoint(thread, namespace, checkpoint)
             self._database.keep_pieces(thread, pieces)
             outline: Any = Folded(data, id=checkpoint["id"])
-            return super().put({**config, "configurable": kept}, outline, metadata, new_versions)
+            told: Any = {**config, "configurable": kept}
+            if self.seals.on:
+                metadata = covered(self.seals, thread, get_checkpoint_metadata(told, metadata))  # type: ignore[assignment]
+                told = {"configurable": kept}
+            with self._sealing.about(thread):
+                return super().put(told, outline, metadata, new_versions)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -205,7 +236,8 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
         with self._database.transaction() as cursor:
             self._folding.renew(removals(cursor))
             small = [(channel, self._small(thread, namespace, value)) for channel, value in writes]
-            super().put_writes(config, small, task_id, task_path)
+            with self._sealing.about(thread):
+                super().put_writes(config, small, task_id, task_path)
 
     def _small(self, thread: str, namespace: str, value: Any) -> Any:
         folded = self._folding.value(thread, namespace, value)
@@ -225,12 +257,12 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
         """Forget all that these runs of LangGraph's server wrote; what their threads held before stays."""
         with self._database.transaction() as cursor:
             for thread in maintenance.delete_runs(cursor, map(str, run_ids)):
-                maintenance.sweep(cursor, self._database, thread, self.serde)
+                maintenance.sweep(cursor, self._reader(thread), thread, self._sealing)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Give the target all checkpoints and calls of the source."""
         with self._database.transaction() as cursor:
-            maintenance.copy_thread(cursor, str(source_thread_id), str(target_thread_id))
+            maintenance.copy_thread(cursor, str(source_thread_id), str(target_thread_id), self._sealing)
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Remove all of the threads (``delete``), or all but the latest checkpoint of each namespace (``keep_latest``).
@@ -256,7 +288,7 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
         run = found.checkpoint["channel_values"].get("run") if found is not None else None
         if isinstance(run, dict) and isinstance(run.get("id"), str):
             maintenance.delete_calls(cursor, thread, but=run["id"])
-        maintenance.sweep(cursor, self._database, thread, self.serde)
+        maintenance.sweep(cursor, self._reader(thread), thread, self._sealing)
 
     def threads(self) -> Iterator[str]:
         """The ids of all threads, the latest first."""
@@ -277,11 +309,15 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """``list``, off the event loop."""
-        keys = await self._grouping.apart(lambda: self._keys(config, filter, before, limit))
+        shown, hidden = split(self.seals, filter)
+        keys = await self._grouping.apart(lambda: self._keys(config, shown, before, None if hidden else limit))
         readers: dict[str, Reader] = {}
+        left = -1 if limit is None else limit
         for start in range(0, len(keys), AT_ONCE):
             for found in await self._grouping.apart(partial(self._several, keys[start : start + AT_ONCE], readers)):
-                yield found
+                if left and fits(found.metadata, hidden):
+                    left -= 1
+                    yield found
 
     async def aput(
         self,

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeAlias
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from cogwork.store.pieces import VALUE, Name, name_of, packed, stored
+from cogwork.sealing.seals import OPEN, Seals
+from cogwork.store.pieces import VALUE, Name, name_of, packed, place_of, stored
 
 RUN: Final = 16
 """Entries in a piece, and pieces in a piece of pieces."""
@@ -54,8 +55,8 @@ class Folding:
     A value inside a step's record or result that is changed in place, without being written anew, may keep its old content.
     """
 
-    def __init__(self, serde: SerializerProtocol) -> None:
-        self._serde = serde
+    def __init__(self, serde: SerializerProtocol, seals: Seals = OPEN) -> None:
+        self._serde, self._seals = serde, seals
         self._shapes: OrderedDict[tuple[str, str], _Shape] = OrderedDict()
         self._removals = 0
 
@@ -71,7 +72,7 @@ class Folding:
 
     def checkpoint(self, thread: str, namespace: str, checkpoint: Mapping[str, Any]) -> tuple[bytes, Pieces]:
         """The outline to keep in the checkpoint's place, and the pieces that must be there with it."""
-        fold = _Fold(self._serde, self._shape(thread, namespace))
+        fold = _Fold(self._serde, self._shape(thread, namespace), self._seals)
         outline = dict(checkpoint)
         values = checkpoint.get("channel_values") or {}
         outline["channel_values"] = {name: fold.channel(name, value) for name, value in values.items()}
@@ -81,13 +82,13 @@ class Folding:
 
     def value(self, thread: str, namespace: str, value: Any) -> tuple[bytes, Pieces] | None:
         """What to keep in the value's place, and its pieces; None where nothing in it is large."""
-        fold = _Fold(self._serde, self._shape(thread, namespace))
+        fold = _Fold(self._serde, self._shape(thread, namespace), self._seals)
         part = fold.single(value)
         return None if part[0] == "v" else (packed(self._serde, part), fold.pieces)
 
     def record(self, thread: str, record: dict[str, Any]) -> tuple[bytes, Pieces]:
         """A record of which any value may be large."""
-        fold = _Fold(self._serde, self._shape(thread, ""))
+        fold = _Fold(self._serde, self._shape(thread, ""), self._seals)
         return packed(self._serde, fold.body(list(record), list(record.values()))), fold.pieces
 
     def _shape(self, thread: str, namespace: str) -> _Shape:
@@ -101,8 +102,8 @@ class Folding:
 class _Fold:
     """One act of folding; ``pieces`` are those that it found to be new."""
 
-    def __init__(self, serde: SerializerProtocol, shape: _Shape) -> None:
-        self._serde, self._shape = serde, shape
+    def __init__(self, serde: SerializerProtocol, shape: _Shape, seals: Seals) -> None:
+        self._serde, self._shape, self._seals = serde, shape, seals
         self.pieces: Pieces = {}
 
     def channel(self, name: str, value: Any) -> list[Any]:
@@ -219,9 +220,9 @@ class _Fold:
         return self._written(kind, packed(self._serde, content))
 
     def _written(self, kind: int, raw: bytes) -> Name:
-        name = name_of(kind, raw)
+        name = name_of(kind, raw, self._seals)
         if name[1:] not in self.pieces:
-            self.pieces[name[1:]] = stored(raw)
+            self.pieces[name[1:]] = self._seals.sealed(stored(raw), place_of(name[1:]))
         return name
 
 

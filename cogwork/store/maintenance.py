@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
-from langgraph.checkpoint.serde.base import SerializerProtocol
-
-from cogwork.store.database import Database, removed
+from cogwork.store.covered import covered, uncovered
+from cogwork.store.database import removed
 from cogwork.store.errors import Torn
-from cogwork.store.outlines import FOLDED
+from cogwork.store.outlines import FOLDED, SealingSerializer, strict_serde
 from cogwork.store.pieces import Name, Reader
 from cogwork.store.unfolding import names_in_checkpoint, names_in_record, names_in_value, reached
 
@@ -22,6 +22,8 @@ COPIED: Final = {
     "blobs": "hash, data",
     "calls": "key, run, record",
 }
+SEALED: Final = frozenset({"checkpoint", "value", "record"})
+"""The columns whose bytes are bound to their thread."""
 DELTAS: Final = """
 SELECT 1 FROM checkpoints WHERE thread_id = ?
 AND instr(CAST(metadata AS TEXT), '"counters_since_delta_snapshot"') LIMIT 1"""
@@ -83,8 +85,11 @@ def delete_calls(cursor: sqlite3.Cursor, thread: str, but: str) -> None:
     cursor.execute("DELETE FROM calls WHERE thread_id = ? AND run <> ?", (thread, but))
 
 
-def copy_thread(cursor: sqlite3.Cursor, source: str, target: str) -> None:
+def copy_thread(cursor: sqlite3.Cursor, source: str, target: str, sealing: SealingSerializer) -> None:
     """Give another thread all that this one holds, but for the requests, which were made of this one."""
+    if sealing.seals.on:
+        _copy_sealed(cursor, source, target, sealing)
+        return
     for table, columns in COPIED.items():
         cursor.execute(
             f"INSERT OR REPLACE INTO {table} (thread_id, {columns}) SELECT ?, {columns} FROM {table} WHERE thread_id = ?",
@@ -92,14 +97,35 @@ def copy_thread(cursor: sqlite3.Cursor, source: str, target: str) -> None:
         )
 
 
-def sweep(cursor: sqlite3.Cursor, database: Database, thread: str, serde: SerializerProtocol) -> None:
+def _copy_sealed(cursor: sqlite3.Cursor, source: str, target: str, sealing: SealingSerializer) -> None:
+    """The same, each value sealed anew: it is bound to its thread. Pieces are bound to what they hold."""
+    for table, columns in COPIED.items():
+        names = columns.split(", ")
+        rows = cursor.execute(f"SELECT {columns} FROM {table} WHERE thread_id = ?", (source,)).fetchall()
+        copies = [(target, *_moved(dict(zip(names, row, strict=True)), source, target, sealing)) for row in rows]
+        marks = ", ".join("?" * (len(names) + 1))
+        cursor.executemany(f"INSERT OR REPLACE INTO {table} (thread_id, {columns}) VALUES ({marks})", copies)
+
+
+def _moved(row: dict[str, Any], source: str, target: str, sealing: SealingSerializer) -> list[Any]:
+    for name in SEALED.intersection(row):
+        with sealing.about(source):
+            plain = sealing.opened(row[name])
+        with sealing.about(target):
+            row[name] = sealing.sealed(plain)
+    if row.get("metadata"):
+        told = uncovered(sealing.seals, source, json.loads(row["metadata"]))
+        row["metadata"] = json.dumps(covered(sealing.seals, target, told), ensure_ascii=False).encode()
+    return [*row.values()]
+
+
+def sweep(cursor: sqlite3.Cursor, reader: Reader, thread: str, sealing: SealingSerializer) -> None:
     """Remove the pieces that nothing of the thread is made of any more.
 
     A thread of which something cannot be read keeps all its pieces.
     """
-    reader = Reader(serde, lambda hashes: database.pieces(thread, hashes))
-    with suppress(Torn):
-        used = {name[1:] for name in reached(_named(cursor, thread, serde), reader)}
+    with suppress(Torn), sealing.about(thread):
+        used = {name[1:] for name in reached(_named(cursor, thread, sealing), reader)}
         kept = {row[0] for row in cursor.execute("SELECT hash FROM blobs WHERE thread_id = ?", (thread,))}
         cursor.executemany(
             "DELETE FROM blobs WHERE thread_id = ? AND hash = ?", [(thread, name) for name in kept - used]
@@ -107,15 +133,16 @@ def sweep(cursor: sqlite3.Cursor, database: Database, thread: str, serde: Serial
     removed(cursor)
 
 
-def _named(cursor: sqlite3.Cursor, thread: str, serde: SerializerProtocol) -> set[Name]:
+def _named(cursor: sqlite3.Cursor, thread: str, sealing: SealingSerializer) -> set[Name]:
     """The pieces that the thread's checkpoints, writes and calls themselves name."""
+    serde = strict_serde()
     names: set[Name] = set()
     for (data,) in cursor.execute(
         "SELECT checkpoint FROM checkpoints WHERE thread_id = ? AND type = ?", (thread, FOLDED)
     ):
-        names |= names_in_checkpoint(serde, data)
+        names |= names_in_checkpoint(serde, sealing.opened(data))
     for (data,) in cursor.execute("SELECT value FROM writes WHERE thread_id = ? AND type = ?", (thread, FOLDED)):
-        names |= names_in_value(serde, data)
+        names |= names_in_value(serde, sealing.opened(data))
     for (data,) in cursor.execute("SELECT record FROM calls WHERE thread_id = ?", (thread,)):
-        names |= names_in_record(serde, data)
+        names |= names_in_record(serde, sealing.opened(data))
     return names

@@ -1,10 +1,17 @@
-"""The serialiser of the checkpoint file: plain data and LangChain's messages, and folded values under a type of their own."""
+"""The serialisers of the stores: plain data and LangChain's messages, folded values under a type of their own, and seals."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from cogwork.sealing.errors import Unopened
+from cogwork.sealing.seals import Seals
+from cogwork.store.errors import Torn
 
 FOLDED: Final = "folded"
 """The type that stands in the file beside what was folded; LangGraph's own saver refuses it by name."""
@@ -33,3 +40,55 @@ class OutlineSerializer(JsonPlusSerializer):
 def strict_serde() -> OutlineSerializer:
     """A serialiser that revives plain data and LangChain's messages, and nothing else."""
     return OutlineSerializer(pickle_fallback=False, allowed_msgpack_modules=None, allowed_json_modules=None)
+
+
+class SealingSerializer(OutlineSerializer):
+    """The serialiser that a saver hands bytes to the database through: sealed for the thread that the block is about."""
+
+    def __init__(self, seals: Seals) -> None:
+        super().__init__(pickle_fallback=False, allowed_msgpack_modules=None, allowed_json_modules=None)
+        self.seals, self._about = seals, threading.local()
+
+    @contextmanager
+    def about(self, thread: str) -> Iterator[None]:
+        """Within the block, values are those of this thread of LangGraph's, on this thread of the process."""
+        before = getattr(self._about, "thread", "")
+        self._about.thread = thread
+        try:
+            yield
+        finally:
+            self._about.thread = before
+
+    def sealed(self, data: bytes) -> bytes:
+        """Bytes as they are to be kept."""
+        return self.seals.sealed(data, self._place)
+
+    def opened(self, data: bytes) -> bytes:
+        """Bytes as they were before they were kept.
+
+        Raises:
+            Torn: they were altered, or are those of another thread.
+            KeyMissing: they are sealed under a key that is not at hand.
+        """
+        try:
+            return self.seals.opened(bytes(data), self._place)
+        except Unopened as err:
+            raise Torn("a part of it was altered, or belongs to another thread") from err
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """The type and the sealed bytes of an object."""
+        kind, data = super().dumps_typed(obj)
+        return kind, self.sealed(data)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The object again."""
+        return super().loads_typed((data[0], self.opened(data[1])))
+
+    @property
+    def _place(self) -> str:
+        return place_of_thread(getattr(self._about, "thread", ""))
+
+
+def place_of_thread(thread: str) -> str:
+    """The place that sealed values of a thread are bound to."""
+    return f"thread {thread}"

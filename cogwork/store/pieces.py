@@ -9,6 +9,8 @@ from typing import Any, Final, TypeAlias
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from cogwork.sealing.errors import Unopened
+from cogwork.sealing.seals import MAGIC, OPEN, Seals
 from cogwork.store.errors import Torn
 
 Name: TypeAlias = bytes
@@ -44,9 +46,14 @@ def unpacked(serde: SerializerProtocol, raw: bytes) -> Any:
         raise Torn(f"it cannot be read ({type(err).__name__})") from err
 
 
-def name_of(kind: int, raw: bytes) -> Name:
-    """The name of a piece with this content."""
-    return bytes((kind,)) + hashlib.blake2b(raw, digest_size=HASH_BYTES).digest()
+def name_of(kind: int, raw: bytes, seals: Seals = OPEN) -> Name:
+    """The name of a piece with this content; where pieces are sealed, only their database can tell it from the content."""
+    return bytes((kind,)) + hashlib.blake2b(raw, digest_size=HASH_BYTES, key=seals.names).digest()
+
+
+def place_of(hash: bytes) -> str:
+    """The place that a sealed piece is bound to, whichever threads hold it."""
+    return f"piece {hash.hex()}"
 
 
 def stored(raw: bytes) -> bytes:
@@ -58,19 +65,27 @@ def stored(raw: bytes) -> bytes:
     return PLAIN + raw
 
 
-def read(name: Name, data: bytes) -> bytes:
+def read(name: Name, data: bytes, seals: Seals = OPEN) -> bytes:
     """The content of a piece as it was packed.
 
     Raises:
         Torn: it is not the content that the name stands for.
+        KeyMissing: it is sealed under a key that is not at hand.
     """
+    sealed = data.startswith(MAGIC)
+    if sealed:
+        try:
+            data = seals.opened(data, place_of(name[1:]))
+        except Unopened as err:
+            raise Torn("a part of it was altered") from err
     raw = bytes(data[1:])
     if data[:1] == SQUEEZED:
         try:
             raw = zlib.decompressobj().decompress(raw, LARGEST)
         except zlib.error as err:
             raise Torn("a part of it was altered") from err
-    if name_of(name[0], raw) != name:
+    # What is sealed is bound to its name; one from before there were keys is named without them.
+    if not sealed and name_of(name[0], raw) != name:
         raise Torn("a part of it was altered")
     return raw
 
@@ -78,8 +93,8 @@ def read(name: Name, data: bytes) -> bytes:
 class Reader:
     """Finds pieces, those that belong together at once; keeps them, as neighbouring checkpoints share most."""
 
-    def __init__(self, serde: SerializerProtocol, fetch: Fetch) -> None:
-        self._serde, self._fetch = serde, fetch
+    def __init__(self, serde: SerializerProtocol, fetch: Fetch, seals: Seals = OPEN) -> None:
+        self._serde, self._fetch, self._seals = serde, fetch, seals
         self._raw: dict[Name, bytes] = {}
 
     def content(self, name: Name) -> Any:
@@ -103,4 +118,4 @@ class Reader:
         for name in wanted:
             if name[1:] not in found:
                 raise Torn("a part of it is missing")
-            self._raw[name] = read(name, found[name[1:]])
+            self._raw[name] = read(name, bytes(found[name[1:]]), self._seals)

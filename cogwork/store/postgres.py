@@ -19,21 +19,27 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
+    get_checkpoint_metadata,
 )
 from langgraph.checkpoint.postgres import PostgresSaver
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 from psycopg.rows import DictRow
 from pydantic import SecretStr
 
+from cogwork.sealing.keys import Ring
+from cogwork.sealing.standing import of_postgres
 from cogwork.store import postgres_maintenance as maintenance
 from cogwork.store.clock import not_before
+from cogwork.store.covered import covered, fits, split, uncovered
+from cogwork.store.errors import StoreError, Torn
 from cogwork.store.kept import kept_of, only_wakes
 from cogwork.store.off_loop import OffLoop
-from cogwork.store.outlines import strict_serde
+from cogwork.store.outlines import SealingSerializer, strict_serde
 from cogwork.store.postgres_calls import PostgresCalls, PostgresRequests
 from cogwork.store.postgres_database import CONNECTIONS, Database
 from cogwork.store.postgres_owners import PostgresOwners, Proof
 from cogwork.store.postgres_pieces import PostgresPieces, united
+from cogwork.store.postgres_sealing import Boxed, boxed
 from cogwork.store.postgres_tables import prepare
 from state.errors import Owned
 from state.values import normalise
@@ -58,9 +64,10 @@ class PostgresCheckpoints(OffLoop, PostgresSaver):
         ttl: seconds without a sign of life after which an owner counts as frozen and loses its run.
         patience: seconds that a call goes on trying while the server is away.
         proof: what shows that this process may write to a thread, else ``owners``.
+        ring: the keys under which what is kept is sealed; nothing is without.
 
     Raises:
-        StoreError: the address is none, or the database cannot be used.
+        StoreError: the address is none, or the database cannot be used, or is sealed with another key.
     """
 
     def __init__(
@@ -70,19 +77,25 @@ class PostgresCheckpoints(OffLoop, PostgresSaver):
         ttl: float = TTL_SECONDS,
         patience: float = PATIENCE_SECONDS,
         proof: Proof | None = None,
+        ring: Ring | None = None,
     ) -> None:
         secret = url if isinstance(url, SecretStr) else SecretStr(url)
         holder = f"cogwork {uuid.uuid4().hex}"
         self._database = Database(secret, application=holder, patience=patience, idle=ttl)
-        self._database.open(prepare)
-        super().__init__(self._database.pool, serde=strict_serde())
+        self._database.open(lambda connection: self._prepare(connection, ring or Ring()))
+        super().__init__(self._database.pool, serde=self._sealing)
         self._inside = threading.local()
-        self._pieces = PostgresPieces(self.serde)
+        self._pieces = PostgresPieces(strict_serde(), self._sealing)
         self._threads = ThreadPoolExecutor(max_workers=CONNECTIONS, thread_name_prefix="cogwork-checkpoints")
         self.owners = PostgresOwners(self._database, holder=holder, ttl=ttl)
         self._proof: Proof = proof or self.owners
-        self.calls = PostgresCalls(self._database, self._threads, self._proof)
-        self.requests = PostgresRequests(self._database, self._threads)
+        self.calls = PostgresCalls(self._database, self._threads, self._proof, self.seals)
+        self.requests = PostgresRequests(self._database, self._threads, self.seals)
+
+    def _prepare(self, connection: Connection[DictRow], ring: Ring) -> None:
+        prepare(connection)
+        self.seals = of_postgres(connection, ring, self._database.where)
+        self._sealing = SealingSerializer(self.seals)
 
     @property
     def where(self) -> str:
@@ -161,6 +174,11 @@ class PostgresCheckpoints(OffLoop, PostgresSaver):
         kept = kept_of(config["configurable"])
         plain = {**config, "configurable": kept, "metadata": _plain(config.get("metadata") or {})}
         put, told = super().put, normalise(dict(metadata))
+        if self.seals.on:
+            whole = get_checkpoint_metadata(plain, told)  # type: ignore[arg-type]
+            told = covered(self.seals, kept["thread_id"], {k: v for k, v in whole.items() if k != "writes"})
+            plain = {"configurable": kept}
+            checkpoint, new_versions = boxed(checkpoint, new_versions)
         return self._written([kept["thread_id"]], lambda: put(plain, checkpoint, told, new_versions))  # type: ignore[arg-type]
 
     def put_writes(
@@ -177,7 +195,8 @@ class PostgresCheckpoints(OffLoop, PostgresSaver):
     def _dump_blobs(
         self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
     ) -> builtins.list[tuple[str, str, str, str, str, bytes | None]]:
-        folded = {channel: self._pieces.folded_blob(thread_id, channel, values[channel]) for channel in versions}
+        found = {name: value.value if isinstance(value, Boxed) else value for name, value in values.items()}
+        folded = {channel: self._pieces.folded_blob(thread_id, channel, found[channel]) for channel in versions}
         self._pieces.keep(self._inside.cursor, thread_id, united(pieces for _, pieces in folded.values()))
         return [
             (thread_id, checkpoint_ns, channel, str(version), *folded[channel][0])
@@ -235,7 +254,7 @@ class PostgresCheckpoints(OffLoop, PostgresSaver):
             Owned: somebody else works on the target.
         """
         source, target = str(source_thread_id), str(target_thread_id)
-        self._written([target], lambda: maintenance.copy_thread(self._inside.cursor, source, target))
+        self._written([target], lambda: maintenance.copy_thread(self._inside.cursor, source, target, self._sealing))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Forget all that these runs of LangGraph's server wrote; what their threads held before stays."""
@@ -259,10 +278,22 @@ class PostgresCheckpoints(OffLoop, PostgresSaver):
     ) -> Iterator[CheckpointTuple]:
         """``PostgresSaver``'s, read whole before the first is given."""
         find = super().list
-        return iter(self._found(lambda: [*find(config, filter=filter, before=before, limit=limit)]))
+        shown, hidden = split(self.seals, filter)
+        most = None if hidden else limit
+        found = self._found(lambda: [*find(config, filter=shown, before=before, limit=most)])
+        return iter([each for each in found if fits(each.metadata, hidden)][:limit])
 
     def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
-        found = super()._load_checkpoint_tuple(self._pieces.unfolded(self._inside.cursor, value))
+        thread = value["thread_id"]
+        try:
+            with self._sealing.about(thread):
+                found = super()._load_checkpoint_tuple(self._pieces.unfolded(self._inside.cursor, value))
+            found = found._replace(metadata=uncovered(self.seals, thread, found.metadata))  # type: ignore[arg-type]
+        except Torn as err:
+            raise StoreError(
+                f"The checkpoint of thread {thread!r} in {self.where} cannot be used: {err}. "
+                "Restore the database from a backup, or delete the thread"
+            ) from err
         not_before(found.checkpoint["id"])
         return found
 
@@ -271,7 +302,12 @@ class PostgresCheckpoints(OffLoop, PostgresSaver):
     ) -> Mapping[str, DeltaChannelHistory]:
         """``PostgresSaver``'s, repeated while the server is away."""
         get = super().get_delta_channel_history
-        return self._database.surviving(lambda: get(config=config, channels=channels))
+
+        def found() -> Mapping[str, DeltaChannelHistory]:
+            with self._sealing.about(str(config["configurable"]["thread_id"])):
+                return get(config=config, channels=channels)
+
+        return self._database.surviving(found)
 
     def threads(self) -> Iterator[str]:
         """The ids of all threads, the latest first."""

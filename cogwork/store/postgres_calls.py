@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 from psycopg import Cursor
 from psycopg.rows import DictRow
 
+from cogwork.sealing.seals import Seals
+from cogwork.store.outlines import place_of_thread
 from cogwork.store.postgres_database import Database
 from cogwork.store.postgres_owners import Proof
 from state.durable import RecordedCall, Request
@@ -29,15 +31,16 @@ where cogwork_requests.kind = 'pause' or excluded.kind = 'cancel'"""
 class PostgresCalls:
     """The calls of runs; each is written in a transaction that proves who owns the thread."""
 
-    def __init__(self, database: Database, executor: Executor, proof: Proof) -> None:
-        self._database, self._executor, self._proof = database, executor, proof
+    def __init__(self, database: Database, executor: Executor, proof: Proof, seals: Seals) -> None:
+        self._database, self._executor, self._proof, self._seals = database, executor, proof, seals
 
     async def of_run(self, thread: str, run: str) -> Mapping[str, RecordedCall]:
         """The calls of a run, by key."""
         query = "select body from cogwork_calls where thread = %s and run = %s"
         rows = await _reading(self._database, self._executor, lambda cur: cur.execute(query, (thread, run)).fetchall())
         # The body is text, not JSONB, which knows no NUL and no order of keys.
-        calls = [RecordedCall(**json.loads(row["body"])) for row in rows]
+        bodies = [self._seals.opened_text(row["body"], place_of_thread(thread)) for row in rows]
+        calls = [RecordedCall(**json.loads(body)) for body in bodies]
         return {call.key: call for call in calls}
 
     async def keep(self, thread: str, call: RecordedCall) -> None:
@@ -46,7 +49,8 @@ class PostgresCalls:
         Raises:
             Owned: somebody else works on the thread, or has taken it over.
         """
-        row = (thread, call.run, call.key, call.step, call.status, json.dumps(asdict(call)))
+        body = self._seals.sealed_text(json.dumps(asdict(call)), place_of_thread(thread))
+        row = (thread, call.run, call.key, call.step, call.status, body)
         await self._written(thread, lambda cursor: cursor.execute(KEEP, row))
 
     async def forget(self, thread: str, key: str) -> None:
@@ -69,19 +73,22 @@ class PostgresCalls:
 class PostgresRequests:
     """The open requests; anybody may make one, whoever owns the thread."""
 
-    def __init__(self, database: Database, executor: Executor) -> None:
-        self._database, self._executor = database, executor
+    def __init__(self, database: Database, executor: Executor, seals: Seals) -> None:
+        self._database, self._executor, self._seals = database, executor, seals
 
     async def make(self, thread: str, request: Request) -> None:
         """Leave a request; ``cancel`` replaces ``pause``, but not the other way round."""
-        row = (thread, request.id, request.kind, json.dumps(asdict(request)))
+        body = self._seals.sealed_text(json.dumps(asdict(request)), place_of_thread(thread))
+        row = (thread, request.id, request.kind, body)
         await _writing(self._database, self._executor, lambda cursor: cursor.execute(MAKE, row))
 
     async def open(self, thread: str) -> Request | None:
         """The open request of the thread: one read of one row by its key."""
         query = "select body from cogwork_requests where thread = %s"
         row = await _reading(self._database, self._executor, lambda cur: cur.execute(query, (thread,)).fetchone())
-        return Request(**json.loads(row["body"])) if row is not None else None
+        if row is None:
+            return None
+        return Request(**json.loads(self._seals.opened_text(row["body"], place_of_thread(thread))))
 
     async def close(self, thread: str, request: Request) -> None:
         """The request is fulfilled, or void; one made since stays open."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from psycopg import Cursor
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from cogwork.store.covered import covered, uncovered
+from cogwork.store.outlines import SealingSerializer
 
 TABLES: Final = {
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
@@ -35,8 +39,11 @@ def delete_threads(cursor: Cursor[DictRow], threads: Sequence[str]) -> None:
         cursor.execute(f"delete from {table} where thread = any(%s)", ([*threads],))
 
 
-def copy_thread(cursor: Cursor[DictRow], source: str, target: str) -> None:
+def copy_thread(cursor: Cursor[DictRow], source: str, target: str, sealing: SealingSerializer) -> None:
     """Give another thread the checkpoints and writes of this one."""
+    if sealing.seals.on:
+        _copy_sealed(cursor, source, target, sealing)
+        return
     for table, columns in TABLES.items():
         cursor.execute(
             f"insert into {table} (thread_id, {columns}) select %s::text, {columns} from {table}"
@@ -44,6 +51,31 @@ def copy_thread(cursor: Cursor[DictRow], source: str, target: str) -> None:
             (target, source),
         )
     cursor.execute(COPY_PIECES, (target, source))
+
+
+def _copy_sealed(cursor: Cursor[DictRow], source: str, target: str, sealing: SealingSerializer) -> None:
+    """The same, each value sealed anew: it is bound to its thread. Pieces are bound to what they hold."""
+    for table, columns in TABLES.items():
+        rows = cursor.execute(f"select {columns} from {table} where thread_id = %s", (source,)).fetchall()
+        marks = ", ".join(["%s"] * (columns.count(",") + 2))
+        cursor.executemany(
+            f"insert into {table} (thread_id, {columns}) values ({marks}) on conflict do nothing",
+            [(target, *_moved(dict(row), source, target, sealing)) for row in rows],
+        )
+    cursor.execute(COPY_PIECES, (target, source))
+
+
+def _moved(row: dict[str, Any], source: str, target: str, sealing: SealingSerializer) -> list[Any]:
+    if row.get("blob") is not None:
+        with sealing.about(source):
+            plain = sealing.opened(row["blob"])
+        with sealing.about(target):
+            row["blob"] = sealing.sealed(plain)
+    if "metadata" in row:
+        told = uncovered(sealing.seals, source, row["metadata"])
+        row["metadata"] = Jsonb(covered(sealing.seals, target, told))
+        row["checkpoint"] = Jsonb(row["checkpoint"])
+    return [*row.values()]
 
 
 def delete_runs(cursor: Cursor[DictRow], runs: Sequence[str]) -> None:

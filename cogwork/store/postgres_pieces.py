@@ -10,6 +10,7 @@ from psycopg import Cursor
 from psycopg.rows import DictRow
 
 from cogwork.store.folding import Folding, Pieces
+from cogwork.store.outlines import SealingSerializer
 from cogwork.store.pieces import Reader
 from cogwork.store.unfolding import (
     names_in_checkpoint,
@@ -30,21 +31,29 @@ LOCK: Final = "hashtextextended('cogwork:pieces:' || current_schema() || ':' || 
 class PostgresPieces:
     """Folds and unfolds values; nothing is remembered between calls, as other processes may remove pieces."""
 
-    def __init__(self, serde: SerializerProtocol) -> None:
-        self._serde = serde
+    def __init__(self, serde: SerializerProtocol, sealing: SealingSerializer) -> None:
+        self._serde, self._sealing = serde, sealing
 
     def folded_blob(self, thread: str, channel: str, value: Any) -> tuple[tuple[str, bytes], Pieces]:
         """A channel's value as type and bytes, and the pieces that must be there with it."""
-        whole = self._serde.dumps_typed(value)
-        if channel not in FOLDED_CHANNELS or len(whole[1]) < SMALL_BYTES or type(value) not in (dict, list):
-            return whole, {}
-        outline, pieces = Folding(self._serde).checkpoint(thread, "", {"channel_values": {channel: value}})
-        return (CHANNEL, outline), pieces
+        kind, data = self._serde.dumps_typed(value)
+        pieces: Pieces = {}
+        if channel in FOLDED_CHANNELS and len(data) >= SMALL_BYTES and type(value) in (dict, list):
+            folding = Folding(self._serde, self._sealing.seals)
+            data, pieces = folding.checkpoint(thread, "", {"channel_values": {channel: value}})
+            kind = CHANNEL
+        return (kind, self._sealed(thread, data)), pieces
 
     def folded_write(self, thread: str, channel: str, value: Any) -> tuple[tuple[str, bytes], Pieces]:
         """A write's value as type and bytes, and the pieces that must be there with it."""
-        folded = Folding(self._serde).value(thread, "", value) if channel in FOLDED_CHANNELS else None
-        return (self._serde.dumps_typed(value), {}) if folded is None else ((VALUE, folded[0]), folded[1])
+        folding = Folding(self._serde, self._sealing.seals)
+        folded = folding.value(thread, "", value) if channel in FOLDED_CHANNELS else None
+        kind, data = self._serde.dumps_typed(value) if folded is None else (VALUE, folded[0])
+        return (kind, self._sealed(thread, data)), folded[1] if folded is not None else {}
+
+    def _sealed(self, thread: str, data: bytes) -> bytes:
+        with self._sealing.about(thread):
+            return self._sealing.sealed(data)
 
     def keep(self, cursor: Cursor[DictRow], thread: str, pieces: Pieces) -> None:
         """Write those that are not there yet, in the transaction of what refers to them."""
@@ -65,6 +74,7 @@ class PostgresPieces:
         Raises:
             Torn: a piece is missing or was altered.
         """
+        # The caller has said which thread it is about.
         reader = self._reader(cursor, row["thread_id"])
         blobs = [self._blob(channel, kind, data, reader) for channel, kind, data in row["channel_values"] or ()]
         writes = [self._write(each, reader) for each in row["pending_writes"] or ()]
@@ -73,14 +83,14 @@ class PostgresPieces:
     def _blob(self, channel: bytes, kind: bytes, data: bytes, reader: Reader) -> tuple[bytes, bytes, bytes]:
         if kind.decode() != CHANNEL:
             return channel, kind, data
-        whole = unfolded_checkpoint(self._serde, data, reader)["channel_values"][channel.decode()]
+        whole = unfolded_checkpoint(self._serde, self._sealing.opened(data), reader)["channel_values"][channel.decode()]
         return channel, *self._dumped(whole)
 
     def _write(self, write: Sequence[bytes], reader: Reader) -> Sequence[bytes]:
         task, channel, kind, data, *rest = write
         if kind.decode() != VALUE:
             return write
-        return [task, channel, *self._dumped(unfolded_value(self._serde, data, reader)), *rest]
+        return [task, channel, *self._dumped(unfolded_value(self._serde, self._sealing.opened(data), reader)), *rest]
 
     def _dumped(self, value: Any) -> tuple[bytes, bytes]:
         kind, data = self._serde.dumps_typed(value)
@@ -92,8 +102,10 @@ class PostgresPieces:
         query = "select blob from {} where thread_id = %s and type = %s"
         blobs = cursor.execute(query.format("checkpoint_blobs"), (thread, CHANNEL)).fetchall()
         writes = cursor.execute(query.format("checkpoint_writes"), (thread, VALUE)).fetchall()
-        named = {name for row in blobs for name in names_in_checkpoint(self._serde, row["blob"])}
-        named |= {name for row in writes for name in names_in_value(self._serde, row["blob"])}
+        opened = self._sealing.opened
+        with self._sealing.about(thread):
+            named = {name for row in blobs for name in names_in_checkpoint(self._serde, opened(row["blob"]))}
+            named |= {name for row in writes for name in names_in_value(self._serde, opened(row["blob"]))}
         kept = [name[1:] for name in reached(named, self._reader(cursor, thread))]
         cursor.execute("delete from cogwork_pieces where thread = %s and hash <> all(%s)", (thread, kept))
 
@@ -103,7 +115,7 @@ class PostgresPieces:
             rows = cursor.execute(query, (thread, [*hashes])).fetchall()
             return {bytes(row["hash"]): bytes(row["body"]) for row in rows}
 
-        return Reader(self._serde, fetch)
+        return Reader(self._serde, fetch, self._sealing.seals)
 
 
 def united(parts: Iterable[Pieces]) -> Pieces:

@@ -12,8 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Final
 
+from cogwork.sealing.seals import Seals
 from cogwork.store.database import Database, connected, failed
 from cogwork.store.grouping import Grouping
+from cogwork.store.outlines import place_of_thread
 from state.durable import Request
 
 FRESH_SECONDS: Final = 0.01
@@ -27,8 +29,8 @@ WHERE requests.kind = 'pause' OR excluded.kind = 'cancel'"""
 class SqliteRequests:
     """``Requests`` that are read on a connection and a thread of their own, which no write holds up."""
 
-    def __init__(self, database: Database, grouping: Grouping) -> None:
-        self._database, self._grouping = database, grouping
+    def __init__(self, database: Database, grouping: Grouping, seals: Seals) -> None:
+        self._database, self._grouping, self._seals = database, grouping, seals
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cogwork-requests")
         self._gate = threading.Lock()
         self._looked: tuple[float, Future[Mapping[str, Request]]] | None = None
@@ -40,7 +42,8 @@ class SqliteRequests:
         Raises:
             StoreError: it could not be written.
         """
-        row = (thread, request.id, request.kind, json.dumps(asdict(request)))
+        record = self._seals.sealed_text(json.dumps(asdict(request)), place_of_thread(thread))
+        row = (thread, request.id, request.kind, record)
         await self._written(MAKE, row)
 
     async def open(self, thread: str) -> Request | None:
@@ -91,7 +94,8 @@ class SqliteRequests:
             rows = self._connection.execute("SELECT thread_id, record FROM requests").fetchall()
         except sqlite3.Error as err:
             raise failed(self._database.path, err) from err
-        return {thread: Request(**json.loads(record)) for thread, record in rows}
+        opened = {thread: self._seals.opened_text(record, place_of_thread(thread)) for thread, record in rows}
+        return {thread: Request(**json.loads(record)) for thread, record in opened.items()}
 
 
 def _follower(look: Future[Mapping[str, Request]]) -> Future[Mapping[str, Request]]:

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from cogwork.sealing.keys import Ring
+from cogwork.sealing.seals import Seals, place_of_file
 from cogwork.store.errors import StoreError
 from graphs.graph import WorkflowGraph
 from graphs.language.dump import to_dict
@@ -17,8 +19,8 @@ from graphs.language.load import Workflow, load
 class SpecStore:
     """A folder of bundles: a workflow and all that it uses, as canonical JSON under its digest."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, ring: Ring | None = None) -> None:
+        self.folder, self._seals = folder, Seals(ring=ring or Ring(), where=str(folder))
 
     def keep(self, graph: WorkflowGraph) -> str:
         """Store what the graph was built from; the digest that finds it again."""
@@ -28,8 +30,8 @@ class SpecStore:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             bundle = [to_dict(document.spec) for document in graph.plan.documents]
             handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(bundle, file, ensure_ascii=False)
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._seals.sealed(json.dumps(bundle, ensure_ascii=False).encode(), place_of_file(path)))
             os.replace(temporary, path)
         return digest
 
@@ -41,7 +43,7 @@ class SpecStore:
         """
         path = self._path(digest)
         try:
-            bundle = json.loads(path.read_text(encoding="utf-8"))
+            bundle = json.loads(self._seals.opened(path.read_bytes(), place_of_file(path)))
             workflows = [load(spec, file=f"<kept {digest[:12]}>") for spec in bundle]
         except (OSError, ValueError) as err:
             raise StoreError(f"The spec {digest[:12]} that the run began with cannot be read: {err}") from err

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, String, Table, text
 
-from cogwork.records.columns import Instant, Plain
+from cogwork.records.columns import Instant, Plain, Words
 from cogwork.records.tables.base import METADATA, PREFIX
 
 
@@ -136,7 +136,7 @@ STEPS: Final = Table(
     Column("node", String(255), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("status", String(16), nullable=False),
-    Column("cause", Text),
+    Column("cause", Words),
     Column("workflow", String(255), nullable=False),
     Column("workflow_id", String(64)),
     Column("version", Integer),

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, text
 
-from cogwork.records.columns import Instant, Plain
+from cogwork.records.columns import Instant, Open, Plain
 from cogwork.records.tables.base import METADATA, PREFIX
 
 _IN_FORCE: Final = text("revoked_at IS NULL")
@@ -46,7 +46,7 @@ AUDIT: Final = Table(
     Column("outcome", String(48), nullable=False),
     Column("door", String(32), nullable=False),
     Column("request_id", String(128), nullable=False),
-    Column("details", Plain, nullable=False),
+    Column("details", Open, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
     Index("ix_cogwork_audit_at", "at"),

@@ -16,7 +16,8 @@ PAYLOADS: Final = Table(
     Column("data", LargeBinary, nullable=False),
     Column("stored_at", Instant, nullable=False, index=True),
 )
-"""``digest`` is the SHA-256 of the value's JSON; ``size`` its length in bytes before compression."""
+"""``digest`` is the SHA-256 of the value's JSON, or where it is sealed a name that only the database's keys give; ``size`` is
+its length in bytes before compression."""
 FACTS: Final = Table(
     f"{PREFIX}facts", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
 )

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, text
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, text
 
-from cogwork.records.columns import Instant, Plain
+from cogwork.records.columns import Instant, Plain, Words
 from cogwork.records.tables.base import METADATA, PREFIX
 
 SCHEDULES: Final = Table(
@@ -52,7 +52,7 @@ FIRINGS: Final = Table(
     Column("due_at", Instant, nullable=False),
     Column("fired_at", Instant, nullable=False),
     Column("outcome", String(32), nullable=False),
-    Column("detail", Text, nullable=False, server_default=""),
+    Column("detail", Words, nullable=False, server_default=""),
     Column("execution_id", String(255)),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("ordered", Boolean, nullable=False, server_default=text("false")),

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, UniqueConstraint
 
-from cogwork.records.columns import Instant, Plain
+from cogwork.records.columns import Instant, Plain, Words
 from cogwork.records.tables.base import METADATA, PREFIX
 
 SESSIONS: Final = Table(
@@ -37,7 +37,7 @@ CONVERSATIONS: Final = Table(
     Column("topic_id", String(64)),
     Column("history_limit", Integer),
     Column("context", Plain, nullable=False),
-    Column("summary", Text, nullable=False, server_default=""),
+    Column("summary", Words, nullable=False, server_default=""),
     Column("summarised_to", BigInteger, nullable=False, server_default="0"),
     Column("summarised_by", String(64), nullable=False, server_default=""),
     Column("created_at", Instant, nullable=False),
@@ -51,7 +51,7 @@ TOPICS: Final = Table(
     Column("id", String(64), primary_key=True),
     Column("conversation_id", String(64), nullable=False, index=True),
     Column("topic", String(255), nullable=False),
-    Column("summary", Text, nullable=False, server_default=""),
+    Column("summary", Words, nullable=False, server_default=""),
     Column("summarised_to", BigInteger, nullable=False, server_default="0"),
     Column("summarised_by", String(64), nullable=False, server_default=""),
     Column("created_at", Instant, nullable=False),
@@ -66,7 +66,7 @@ MESSAGES: Final = Table(
     Column("id", String(64), nullable=False, unique=True),
     Column("topic_id", String(64)),
     Column("role", String(16), nullable=False),
-    Column("content", Text, nullable=False),
+    Column("content", Words, nullable=False),
     Column("at", Instant, nullable=False),
     Column("execution_id", String(255)),
     Column("metadata", Plain, nullable=False),

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from cogwork.breaker import Breakers
+from cogwork.sealing.seals import OPEN, Seals, place_of_file
 from cogwork.tools.addresses import Reach
 from cogwork.tools.net import Client, Resolver, resolved
 from cogwork.tools.openapi.document import MAX_BYTES, Document, UnusableDocument
@@ -26,7 +27,12 @@ _ONCE: Final = frozenset({"PUT", "DELETE"})
 
 
 def http_tools(
-    sources: Mapping[str, OpenApiSource], breakers: Breakers, *, kept: Path, resolver: Resolver = resolved
+    sources: Mapping[str, OpenApiSource],
+    breakers: Breakers,
+    *,
+    kept: Path,
+    resolver: Resolver = resolved,
+    seals: Seals = OPEN,
 ) -> Loaded:
     """The tools of these services, by the names of which theirs begin; documents of the network are also ``kept`` in a folder.
 
@@ -36,7 +42,7 @@ def http_tools(
     for name, source in sources.items():
         client = Client(reach=Reach.of(source.hosts, source.private_hosts), resolver=resolver)
         try:
-            document, at = _document(source, client, kept / f"{name}.openapi")
+            document, at = _document(source, client, kept / f"{name}.openapi", seals)
             found, left_out = operations(document)
             base_url = _base_url(document, source, at, client.reach)
         except (UnusableDocument, Fault, OSError) as error:
@@ -88,7 +94,7 @@ def _service(source: OpenApiSource, base_url: str, client: Client, breakers: Bre
     )
 
 
-def _document(source: OpenApiSource, client: Client, kept: Path) -> tuple[Document, str]:
+def _document(source: OpenApiSource, client: Client, kept: Path, seals: Seals) -> tuple[Document, str]:
     """The document, and its URL; the URL of a file is empty. It is asked for without the secrets of the service."""
     where = source.document
     if "://" not in where:
@@ -99,10 +105,10 @@ def _document(source: OpenApiSource, client: Client, kept: Path) -> tuple[Docume
     except (Fault, UnusableDocument):
         if not kept.is_file():
             raise
-        return Document.read(kept.read_bytes()), where
+        return Document.read(seals.opened(kept.read_bytes(), place_of_file(kept))), where
     kept.parent.mkdir(parents=True, exist_ok=True)
     fresh = kept.with_suffix(f".{os.getpid()}")
-    fresh.write_bytes(text)
+    fresh.write_bytes(seals.sealed(text, place_of_file(kept)))
     fresh.replace(kept)
     return document, where
 
