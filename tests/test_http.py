@@ -15,9 +15,9 @@ from cogwork.identity.roles import Principal
 from cogwork.identity.tokens import Tokens
 from cogwork.server.asgi import Application, application
 from cogwork.settings import Settings
+from tests.asgi import client_of
 
 pytestmark = pytest.mark.req("M10")
-BASE = "http://127.0.0.1:4020"
 
 
 @asynccontextmanager
@@ -25,10 +25,8 @@ async def served(folder: Path, **server: Any) -> AsyncIterator[tuple[Application
     """The application with its doors open, and a client of it."""
     settings = Settings(state_dir=folder / "state", workflows=[folder], server={"worker": False, **server})
     made = application(settings)
-    async with made.api.router.lifespan_context(made.api):
-        transport = httpx2.ASGITransport(app=made, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
-            yield made, client
+    async with client_of(made) as client:
+        yield made, client
 
 
 @pytest.fixture
