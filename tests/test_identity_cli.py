@@ -92,7 +92,7 @@ def test_who_made_and_ended_tokens_is_in_the_audit_log(cogwork: Cogwork) -> None
     entries = told(cogwork("audit", "--json"))["entries"]
     seen = [(each["outcome"], each["details"]["action"]) for each in reversed(entries)]
     assert seen == [
-        ("begun", "create"), ("done", "create"), ("begun", "create"), ("conflict", "create"), 
+        ("begun", "create"), ("done", "create"), ("begun", "create"), ("conflict", "create"),
         ("begun", "revoke"), ("done", "revoke"),
     ]  # fmt: skip
     assert {(each["principal_name"], each["verb"], each["target"], each["door"]) for each in entries} == {
