@@ -35,7 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     source, folder = tmp_path_factory.mktemp("declared"), tmp_path_factory.mktemp("catalog")
     graphs = {name: _placed(entry) for name, entry in DECLARED["graphs"].items()}
     checkpointer = {"path": _placed(DECLARED["checkpointer"]["path"])}
-    written = {**DECLARED, "graphs": graphs, "checkpointer": checkpointer}
+    auth = {**DECLARED["auth"], "path": _placed(DECLARED["auth"]["path"])}
+    written = {**DECLARED, "graphs": graphs, "checkpointer": checkpointer, "auth": auth}
     (source / "langgraph.json").write_text(json.dumps(written))
     (source / "examples").symlink_to(HOUSE / "examples")
     roots = {"COGWORK_ROOTS": json.dumps([".", str(HOUSE / "examples")])}
