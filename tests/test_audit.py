@@ -373,6 +373,44 @@ async def test_a_kept_mark_is_enough_to_look_at_what_came_after_it(audit: Audit)
     assert (found.entries, found.broken, found.last) == (1, None, await audit.head())
 
 
+ARCHIVED = {
+    "sqlite": (
+        "DROP TRIGGER cogwork_audit_kept",
+        "DELETE FROM cogwork_audit WHERE seq <= 3",
+        "CREATE TRIGGER cogwork_audit_kept BEFORE DELETE ON cogwork_audit "
+        "BEGIN SELECT RAISE(ABORT, 'the audit log only grows: its rows are neither changed nor taken away'); END",
+    ),
+    "postgresql": (
+        "ALTER TABLE cogwork_audit DISABLE TRIGGER cogwork_audit_kept",
+        "DELETE FROM cogwork_audit WHERE seq <= 3",
+        "ALTER TABLE cogwork_audit ENABLE TRIGGER cogwork_audit_kept",
+    ),
+}
+"""What docs/security.md says to whoever owns the database and wants old entries out of it."""
+
+
+async def test_entries_that_the_owner_of_the_database_has_archived_are_proven_by_their_mark(
+    audit: Audit, records: Records, tmp_path: Path
+) -> None:
+    for number in range(3):
+        await note(audit, f"e-{number}")
+    mark = await audit.export(tmp_path / "old.jsonl")
+    await note(audit, "e-3")
+    page = (Path(__file__).parent.parent / "docs" / "security.md").read_text()
+    assert all(statement in " ".join(page.split()) for statement in ARCHIVED[records.dialect])
+    for statement in ARCHIVED[records.dialect]:
+        behind(records, sa.text(statement))
+    found = await audit.verify_chain()
+    assert found.broken == Broken(1, "it is missing"), "without the mark it is told"
+    found = await audit.verify_chain(mark)
+    assert (found.entries, found.broken) == (1, None)
+    assert follow_file(tmp_path / "old.jsonl").last == mark
+    assert (await audit.verify_chain(Mark(3, "0" * 64))).broken is not None
+    assert (await audit.verify_chain(Mark(9, "0" * 64))).broken == Broken(5, "it is missing")
+    with pytest.raises(EngineError, match="only grows"):
+        behind(records, sa.text("DELETE FROM cogwork_audit"))
+
+
 # -- exports -----------------------------------------------------------------------------------------------------
 
 

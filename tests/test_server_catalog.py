@@ -37,7 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     graphs = {name: _placed(entry) for name, entry in DECLARED["graphs"].items()}
     checkpointer = {"path": _placed(DECLARED["checkpointer"]["path"])}
     http = {"app": _placed(DECLARED["http"]["app"])}
-    written = {**DECLARED, "graphs": graphs, "checkpointer": checkpointer, "http": http}
+    auth = {**DECLARED["auth"], "path": _placed(DECLARED["auth"]["path"])}
+    written = {**DECLARED, "graphs": graphs, "checkpointer": checkpointer, "auth": auth, "http": http}
     (source / "langgraph.json").write_text(json.dumps(written))
     (source / "examples").symlink_to(HOUSE / "examples")
     roots = {"COGWORK_ROOTS": json.dumps([".", str(HOUSE / "examples")])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,6 +14,7 @@ from cogwork.cli import context, exits, render
 if TYPE_CHECKING:
     from cogwork.identity.chain import Entry, Followed, Mark
 
+_HEADS: Final = ("#", "WHEN (UTC)", "WHO", "ROLE", "WHAT", "OUTCOME", "TARGET", "DOOR", "ABOUT")
 _STYLES: Final = {"done": "green", "denied": "bold red", "begun": "dim"}
 
 
@@ -57,9 +59,7 @@ def _list(wanted: dict[str, Any], json: bool) -> None:
     if not page.items:
         render.note(("nobody has done such a thing through the doors, or with cogwork token", "dim"))
         return
-    render.columns(
-        [_row(each) for each in page], ("#", "WHEN (UTC)", "WHO", "ROLE", "WHAT", "OUTCOME", "DOOR", "TARGET")
-    )
+    render.columns([_row(each) for each in page], _HEADS)
     if page.cursor is not None:
         render.note(("more: --cursor ", "dim"), page.cursor)
 
@@ -69,7 +69,13 @@ def _row(each: Entry) -> list[str | tuple[str, str]]:
     who = f"{each.principal_name} ({user})" if isinstance(user, str) else each.principal_name
     style = _STYLES.get(each.outcome, "yellow")
     at = f"{each.at:%Y-%m-%d %H:%M:%S}"
-    return [str(each.seq), at, (who, "cyan"), each.role, each.verb, (each.outcome, style), each.door, each.target]
+    about = ", ".join(f"{name}: {_short(value)}" for name, value in each.details.items() if name != "user")
+    what: list[str | tuple[str, str]] = [each.verb, (each.outcome, style), each.target, each.door, (about, "dim")]
+    return [str(each.seq), at, (who, "cyan"), each.role, *what]
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json_module.dumps(value, ensure_ascii=False)
 
 
 def _verify(file: Path | None, begin: Mark | None, json: bool) -> None:

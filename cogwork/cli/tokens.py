@@ -34,7 +34,7 @@ def create(
 ) -> None:
     """Make a token and print it: it is shown this once and kept nowhere."""
     asked: Any = {"expires_in": _seconds(expires, "--expires"), "metadata": _metadata(meta or [])}
-    details = {"role": role, "expires": expires}
+    details = {"action": "create", "role": role, "expires": expires}
     text, made = _deed(name, details, lambda tokens: tokens.create(name, role, **asked))  # type: ignore[arg-type]
     _shown_once(text, made, json, f"{made.name} ({made.id}) is {made.role} and {_until(made.expires_at)}")
 
@@ -67,7 +67,7 @@ def list_tokens(
 @token.command("revoke")
 def revoke(name: Name, json: context.Json = False) -> None:
     """End a token for good; whoever shows it is refused within five seconds."""
-    gone = _deed(name, {}, lambda tokens: _of(tokens, name, tokens.revoke))
+    gone = _deed(name, {"action": "revoke"}, lambda tokens: _of(tokens, name, tokens.revoke))
     if json:
         render.write_json(gone.to_dict(datetime.now(UTC)))
     else:
@@ -90,7 +90,7 @@ def rotate(
     async def rotated(tokens: Tokens) -> tuple[str, Token]:
         return await _of(tokens, name, lambda id: tokens.rotate(id, grace=before, expires_in=end))
 
-    text, made = _deed(name, {"grace": grace}, rotated)
+    text, made = _deed(name, {"action": "rotate", "grace": grace}, rotated)
     holds = f"; the secret of before holds until {_instant(made.earlier_until)}" if before else ""
     _shown_once(text, made, json, f"{made.name} ({made.id}) has a new secret{holds}")
 

@@ -126,12 +126,12 @@ class Audit:
     async def verify_chain(self, begin: Mark | None = None) -> Followed:
         """Follow the chain from its beginning, or from the entry after ``begin``, to its end.
 
-        A mark that was kept is itself looked at: where another entry stands there, the chain is broken at it.
+        A mark that was kept is itself looked at: where another entry stands there, the chain is broken at it. Where none does,
+        because what came until then was archived, the entry after it tells.
         """
-        total = 0
-        last = begin or Mark()
-        if begin is not None and begin.seq and (found := await self._entry(begin.seq)) != begin.digest:
-            return Followed(0, begin, Broken(begin.seq, "another one stands there" if found else "it is missing"))
+        total, last = 0, begin or Mark()
+        if begin is not None and (why := await self._unlike(begin)) is not None:
+            return Followed(0, begin, why)
         while True:
             head = await self.head()
             rows = await self._after(last.seq)
@@ -165,9 +165,14 @@ class Audit:
         told = json.loads(last) if last is not None else None
         return Mark(told["seq"], told["digest"]) if told is not None else None
 
-    async def _entry(self, seq: int) -> str | None:
-        query = sa.select(AUDIT.c.digest).where(AUDIT.c.seq == seq)
-        return await self._records.reading(lambda connection: connection.execute(query).scalar())
+    async def _unlike(self, mark: Mark) -> Broken | None:
+        """What is wrong about the place of a mark that was kept."""
+        query = sa.select(AUDIT.c.digest).where(AUDIT.c.seq == mark.seq)
+        found = await self._records.reading(lambda connection: connection.execute(query).scalar())
+        if found is not None and found != mark.digest:
+            return Broken(mark.seq, "another one stands there")
+        head = await self.head()
+        return Broken(head.seq + 1, "it is missing") if head.seq < mark.seq else None
 
     async def _after(self, seq: int) -> list[Entry]:
         query = sa.select(*_UNREAD).where(AUDIT.c.seq > seq).order_by(AUDIT.c.seq).limit(_AT_ONCE)
