@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
 from typer.testing import CliRunner
 
 from cogwork import WorkflowEngine
@@ -92,6 +95,81 @@ async def test_with_a_key_no_row_of_postgresql_holds_a_canary(tmp_path: Path) ->
             output = await lived(made)
         assert output["given"] == CANARIES["input"]
         assert leaks(opened_bytea(await asyncio.to_thread(dumped, url))) == set()
+
+
+class Told(TypedDict, total=False):
+    """What a graph that is not ours holds: a text, which LangGraph keeps within the checkpoint."""
+
+    text: str
+    asked: str
+
+
+def foreign() -> StateGraph[Any, Any, Any, Any]:
+    """A graph of LangGraph's own that asks, and then fails or ends."""
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(Told)
+    graph.add_node("takes", lambda state: {"text": f"{CANARIES['state']} {state['text']}"})
+    graph.add_node("asks", lambda state: {"asked": interrupt({"question": CANARIES["asked"]})})
+    graph.add_node("ends", ends)
+    for one, other in ((START, "takes"), ("takes", "asks"), ("asks", "ends"), ("ends", END)):
+        graph.add_edge(one, other)
+    return graph
+
+
+def ends(state: Told) -> dict[str, str]:
+    """Fail where it is told to, with all that it holds."""
+    if "fail" in state["asked"]:
+        raise ValueError(f"{CANARIES['error']} {state}")
+    return {"text": state["text"]}
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+async def test_graphs_of_other_people_are_sealed_too_and_logs_hold_nothing_of_what_fails(
+    tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with database() if where == "postgresql" else nullcontext() as url:
+        async with engine(tmp_path, ONE, database_url=url) as made:
+            name = await made.register_workflow(foreign(), name="foreign")
+            for answer, status in ((CANARIES["answered"], "completed"), (f"fail {CANARIES['answered']}", "failed")):
+                execution = await made.execute_workflow(name, {"text": CANARIES["input"]}, {"mode": "sync"})
+                assert (await execution.wait(60))["status"] == "paused"
+                done = await (await execution.resume(answer)).wait(60)
+                assert done["status"] == status
+                assert CANARIES["input"] in json.dumps(done.to_dict())
+            assert leaks_in(tmp_path) == {}
+        if url is not None:
+            assert leaks(opened_bytea(await asyncio.to_thread(dumped, url))) == set()
+    assert leaks(caplog.text.encode()) == set()
+
+
+async def test_the_logs_of_a_run_hold_no_canary_and_the_queue_neither(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with engine(tmp_path, ONE) as made:
+        await lived(made)
+    assert len(caplog.records) > 10 and leaks(caplog.text.encode()) == set()
+
+
+async def test_isolated_executions_are_sealed_by_their_worker(tmp_path: Path) -> None:
+    spec = {
+        "cogwork": "v1",
+        "name": "apart",
+        "input": {"text": "string"},
+        "nodes": {
+            "held": {"type": "transform", "set": {"text": "{{ input.text }}", "more": CANARIES["state"]}},
+            "ask": {"type": "human", "ask": CANARIES["asked"], "form": {"said": "string"}, "depends_on": "held"},
+        },
+        "output": "{{ held.text }} {{ ask.said }}",
+    }
+    async with engine(tmp_path, ONE) as made:
+        name = await made.create_workflow(source=spec)
+        execution = await made.execute_workflow(name, {"text": CANARIES["input"]}, {"mode": "isolated"})
+        resting = await execution.wait(60)
+        assert resting["status"] == "paused", resting
+        done = await (await execution.resume({"said": CANARIES["answered"]})).wait(60)
+        assert done["output"]["primary_result"] == f"{CANARIES['input']} {CANARIES['answered']}"
+        assert leaks_in(tmp_path) == {}
 
 
 # -- keys ------------------------------------------------------------------------------------------------------------------
