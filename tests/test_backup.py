@@ -9,12 +9,15 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import tarfile
+import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from cogwork.backup.errors import BackupError, Unsound
 from cogwork.backup.manifest import FILES, NAME, Manifest
 from cogwork.backup.restoring import restore
 from cogwork.backup.saving import save
+from cogwork.backup.snapshot import copied
 from cogwork.cli.root import cli
 from cogwork.settings import Settings
 from cogwork.store.runs import Runs
@@ -182,6 +186,48 @@ async def test_a_sealed_backup_of_postgresql_holds_no_canary(tmp_path: Path) -> 
         manifest = save(taken, tmp_path / "backup.tar.gz")
         assert manifest.keys == (ID_ONE,)
         assert leaks(gzip.decompress((tmp_path / "backup.tar.gz").read_bytes())) == set()
+
+
+def test_files_that_are_written_together_are_copied_as_of_one_instant(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.sqlite" for name in ("a", "b", "c")]
+    for file in files:
+        with closing(sqlite3.connect(file)) as made, made:
+            made.execute("PRAGMA journal_mode=WAL")
+            made.execute("CREATE TABLE counted (n INTEGER)")
+            made.execute("INSERT INTO counted VALUES (0)")
+    over = threading.Event()
+    writer = threading.Thread(target=written_together, args=(files, over))
+    writer.start()
+    try:
+        seen = []
+        for number in range(15):
+            (tmp_path / str(number)).mkdir()
+            copies = copied(files, tmp_path / str(number))
+            seen.append([counted(copies[file]) for file in files])
+    finally:
+        over.set()
+        writer.join()
+    assert all(len(set(counts)) == 1 for counts in seen) and len({counts[0] for counts in seen}) > 1
+
+
+def written_together(files: list[Path], over: threading.Event) -> None:
+    """Count in all files at once, again and again."""
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(closing(sqlite3.connect(file, timeout=30, isolation_level=None))) for file in files
+        ]
+        while not over.is_set():
+            for each in opened:
+                each.execute("BEGIN IMMEDIATE")
+                each.execute("UPDATE counted SET n = n + 1")
+            for each in opened:
+                each.execute("COMMIT")
+
+
+def counted(file: Path) -> int:
+    """How far a file has counted."""
+    with closing(sqlite3.connect(file)) as opened:
+        return int(opened.execute("SELECT n FROM counted").fetchone()[0])
 
 
 # -- the commands ----------------------------------------------------------------------------------------------------------
