@@ -24,6 +24,7 @@ from benchmarks.models import models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
 from benchmarks.prompts import prompts
+from benchmarks.sealing import sealing
 from benchmarks.settings import Settings, quick
 from benchmarks.storage import storage
 from benchmarks.toolsearch import toolsearch
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "isolated": isolated,
     "engine": engine,
     "listing": listing,
+    "sealing": sealing,
 }
 WIDTH = 160
 

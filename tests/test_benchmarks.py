@@ -22,6 +22,7 @@ from benchmarks.models import AT_ONCE, models
 from benchmarks.overhead import overhead
 from benchmarks.pausing import pausing
 from benchmarks.prompts import prompts
+from benchmarks.sealing import sealing
 from benchmarks.settings import Settings
 from benchmarks.storage import storage
 from benchmarks.subjects import KINDS, STORAGES, TOOLS, Kind, Storage, subject
@@ -163,6 +164,15 @@ async def test_lists_are_measured_by_every_filter_on_both_databases(settings: Se
     assert len(told) % len(FILTERS) == 0 and {row["listed by"] for row in told} == {*FILTERS}
     assert all(row["first page"] > 0 for row in told)
     assert {row["listed"] for row in told if row["listed by"] == "all"} == {4000}
+
+
+@pytest.mark.req("M9", "X14")
+async def test_sealing_is_measured_against_the_same_run_without_keys(settings: Settings) -> None:
+    runs, values = await sealing(settings)
+    told = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
+    assert [row["subject"] for row in told] == ["plain", "sealed"] * 2
+    assert [row["ratio"] for row in told if row["subject"] == "plain"] == [1.0, 1.0]
+    assert all(row["ms"] > 0 and row["runs"] == 1 for row in told) and len(values.rows) == 3
 
 
 @pytest.mark.req("X1", "X14")

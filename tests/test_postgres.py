@@ -24,6 +24,7 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.types import Command
 
 from cogwork.app import app
+from cogwork.sealing.keys import Key, Ring
 from cogwork.settings import Settings
 from cogwork.store.checkpoints import StoreError
 from cogwork.store.postgres import PostgresCheckpoints
@@ -48,10 +49,11 @@ def saver(url: str) -> Iterator[PostgresCheckpoints]:
 
 
 @pytest.mark.req("D4", "R5")
-async def test_every_capability_of_the_public_conformance_suite_passes(url: str) -> None:
+@pytest.mark.parametrize("ring", [Ring(), Ring((Key(bytes(32)),))], ids=["plain", "sealed"])
+async def test_every_capability_of_the_public_conformance_suite_passes(url: str, ring: Ring) -> None:
     @checkpointer_test(name="PostgresCheckpoints")
     async def made() -> AsyncIterator[BaseCheckpointSaver[str]]:
-        with PostgresCheckpoints(url) as saver:
+        with PostgresCheckpoints(url, ring=ring) as saver:
             yield saver
 
     report = await validate(made)

@@ -5,31 +5,39 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
 from typer.testing import CliRunner
 
 from cogwork import WorkflowEngine
 from cogwork.app import app
 from cogwork.cli.root import cli
 from cogwork.errors import EngineError
+from cogwork.records.database import opened
+from cogwork.records.payloads import found, kept
 from cogwork.sealing.encrypting import encrypted
 from cogwork.sealing.errors import KeyMissing, Unopened
-from cogwork.sealing.keys import KeySource, ring_of
+from cogwork.sealing.keys import KeySource, Ring, ring_of
 from cogwork.sealing.seals import Seals
 from cogwork.sealing.xaes import Xaes
 from cogwork.sessions.store import memory_store
 from cogwork.settings import Settings
+from cogwork.store.checkpoints import SqliteCheckpoints
 from cogwork.store.errors import StoreError
+from cogwork.store.postgres import PostgresCheckpoints
 from state.errors import CogworkError
 from tests.clusters import schema
 from tests.fleet import drop
@@ -92,6 +100,94 @@ async def test_with_a_key_no_row_of_postgresql_holds_a_canary(tmp_path: Path) ->
             output = await lived(made)
         assert output["given"] == CANARIES["input"]
         assert leaks(opened_bytea(await asyncio.to_thread(dumped, url))) == set()
+
+
+class Told(TypedDict, total=False):
+    """What a graph that is not ours holds: a text, which LangGraph keeps within the checkpoint."""
+
+    text: str
+    asked: str
+
+
+def foreign() -> StateGraph[Any, Any, Any, Any]:
+    """A graph of LangGraph's own that asks, and then fails or ends."""
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(Told)
+    graph.add_node("takes", lambda state: {"text": f"{CANARIES['state']} {state['text']}"})
+    graph.add_node("asks", lambda state: {"asked": interrupt({"question": CANARIES["asked"]})})
+    graph.add_node("ends", ends)
+    for one, other in ((START, "takes"), ("takes", "asks"), ("asks", "ends"), ("ends", END)):
+        graph.add_edge(one, other)
+    return graph
+
+
+def ends(state: Told) -> dict[str, str]:
+    """Fail where it is told to, with all that it holds."""
+    if "fail" in state["asked"]:
+        raise ValueError(f"{CANARIES['error']} {state}")
+    return {"text": state["text"]}
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+async def test_graphs_of_other_people_are_sealed_too_and_logs_hold_nothing_of_what_fails(
+    tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with database() if where == "postgresql" else nullcontext() as url:
+        async with engine(tmp_path, ONE, database_url=url) as made:
+            name = await made.register_workflow(foreign(), name="foreign")
+            for answer, status in ((CANARIES["answered"], "completed"), (f"fail {CANARIES['answered']}", "failed")):
+                execution = await made.execute_workflow(name, {"text": CANARIES["input"]}, {"mode": "sync"})
+                assert (await execution.wait(60))["status"] == "paused"
+                done = await (await execution.resume(answer)).wait(60)
+                assert done["status"] == status
+                assert CANARIES["input"] in json.dumps(done.to_dict())
+            assert leaks_in(tmp_path) == {}
+        if url is not None:
+            assert leaks(opened_bytea(await asyncio.to_thread(dumped, url))) == set()
+    assert leaks(caplog.text.encode()) == set()
+
+
+async def test_what_is_cached_and_remembered_is_named_by_no_hash_that_others_could_compute(tmp_path: Path) -> None:
+    names: list[tuple[str, str]] = []
+    for folder, keys in (("one", [ONE]), ("two", [ONE]), ("plain", []), ("again", [])):
+        async with engine(tmp_path / folder, *keys) as made:
+            await resting(made)
+            (entry,) = await made.memory(user="someone").entries()
+        with closing(sqlite3.connect(tmp_path / folder / "cache.sqlite")) as file:
+            names.append((entry.id, *file.execute("SELECT key FROM cache").fetchone()))
+    one, two, plain, again = names
+    assert plain == again
+    assert all(len({each[part] for each in (one, two, plain)}) == 3 for part in (0, 1))
+
+
+async def test_the_logs_of_a_run_hold_no_canary_and_the_queue_neither(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with engine(tmp_path, ONE) as made:
+        await lived(made)
+    assert len(caplog.records) > 10 and leaks(caplog.text.encode()) == set()
+
+
+async def test_isolated_executions_are_sealed_by_their_worker(tmp_path: Path) -> None:
+    spec = {
+        "cogwork": "v1",
+        "name": "apart",
+        "input": {"text": "string"},
+        "nodes": {
+            "held": {"type": "transform", "set": {"text": "{{ input.text }}", "more": CANARIES["state"]}},
+            "ask": {"type": "human", "ask": CANARIES["asked"], "form": {"said": "string"}, "depends_on": "held"},
+        },
+        "output": "{{ held.text }} {{ ask.said }}",
+    }
+    async with engine(tmp_path, ONE) as made:
+        name = await made.create_workflow(source=spec)
+        execution = await made.execute_workflow(name, {"text": CANARIES["input"]}, {"mode": "isolated"})
+        resting = await execution.wait(60)
+        assert resting["status"] == "paused", resting
+        done = await (await execution.resume({"said": CANARIES["answered"]})).wait(60)
+        assert done["output"]["primary_result"] == f"{CANARIES['input']} {CANARIES['answered']}"
+        assert leaks_in(tmp_path) == {}
 
 
 # -- keys ------------------------------------------------------------------------------------------------------------------
@@ -281,3 +377,50 @@ async def test_values_that_were_moved_in_the_files_are_refused(tmp_path: Path) -
     async with engine(tmp_path, ONE, worker=False) as made:
         with pytest.raises(EngineError, match=r"cogwork_executions.questions .* was altered or moved"):
             await made.get_execution_status(first)
+
+
+# -- savers ----------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def savers(where: str, folder: Path, ring: Ring) -> Iterator[Any]:
+    """A saver of that kind, and what its database holds."""
+    if where == "sqlite":
+        with SqliteCheckpoints(folder / "c.sqlite", ring=ring) as saver:
+            yield saver, lambda: b"".join(path.read_bytes() for path in folder.glob("c.sqlite*") if path.is_file())
+        return
+    with database() as url, PostgresCheckpoints(url, ring=ring) as saver:
+        yield saver, lambda: opened_bytea(dumped(url))
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+def test_metadata_of_callers_is_sealed_found_by_filters_and_copied_with_its_thread(tmp_path: Path, where: str) -> None:
+    ring = ring_of([KeySource(env="KEY_ONE")], KEYS)
+    with savers(where, tmp_path, ring) as (saver, held):
+        config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        for number, secret in enumerate((CANARIES["option"], CANARIES["noted"], CANARIES["option"])):
+            made = {**empty_checkpoint(), "channel_values": {"a": CANARIES["state"]}, "channel_versions": {"a": "1"}}
+            told = {**config, "metadata": {"who": secret}}
+            config = saver.put(told, made, {"source": "loop", "step": number, "about": secret}, {"a": "1"})
+        saver.put_writes(config, [("a", CANARIES["result"])], "task")
+        saver.copy_thread("t", "u")
+        for thread in ("t", "u"):
+            those: Any = {"configurable": {"thread_id": thread}}
+            found = [each.metadata["step"] for each in saver.list(those, filter={"about": CANARIES["option"]})]
+            assert found == [2, 0]
+            (latest,) = saver.list(those, filter={"who": CANARIES["option"], "source": "loop"}, limit=1)
+            assert latest.metadata["who"] == CANARIES["option"] and latest.pending_writes[0][2] == CANARIES["result"]
+            assert latest.checkpoint["channel_values"] == {"a": CANARIES["state"]}
+            assert [*saver.list(those, filter={"about": "nothing"})] == []
+        assert leaks(held()) == set()
+
+
+def test_equal_contents_have_names_that_differ_between_databases_and_from_their_hash(tmp_path: Path) -> None:
+    ring, value, names = ring_of([KeySource(env="KEY_ONE")], KEYS), "x" * 5000, list[set[str]]()
+    for folder in ("one", "two"):
+        with opened(tmp_path / folder / "records.sqlite", ring=ring) as records:
+            names.append({records.write(lambda connection: kept(connection, value)) for _ in range(2)})
+            assert records.read(lambda connection: found(connection, min(names[-1]))) == value
+    with opened(tmp_path / "plain.sqlite") as records:
+        names.append({records.write(lambda connection: kept(connection, value))})
+    assert all(len(each) == 1 for each in names) and len(set.union(*names)) == 3

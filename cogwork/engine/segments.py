@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -31,6 +32,7 @@ from state.events import Event
 from state.values import Json
 
 log = logging.getLogger(__name__)
+_FRAMES: Final = 8
 MOST_STUCK: Final = 10
 """How many attempts in a row may die at the same checkpoint before the execution fails."""
 OWNED_SECONDS: Final = 45.0
@@ -144,7 +146,8 @@ class Segments:
         except Fault as err:
             fault = err
         except Exception as err:  # a fault of ours, or of the code of a workflow: the others go on
-            log.exception("Execution %s failed", execution.id)
+            # Its message may hold what the run works with: it is kept with the execution, and not in a log.
+            log.error("Execution %s failed: %s at %s", execution.id, type(err).__name__, _frames(err))
             fault = Fault("internal", f"{type(err).__name__}: {err}", origin="workflow")
         return await self._failed(execution, fault.record(node=""))
 
@@ -329,3 +332,9 @@ def _expiry(reason: str) -> Request:
 
 def _timeout(execution: Execution, reason: str) -> dict[str, Json]:
     return Fault("timeout", reason, origin="workflow", details={"execution_id": execution.id}).record(node="")
+
+
+def _frames(error: BaseException) -> str:
+    """Where an error came from: file and line, the innermost first."""
+    frames = reversed(traceback.extract_tb(error.__traceback__)[-_FRAMES:])
+    return " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)

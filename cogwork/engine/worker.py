@@ -289,4 +289,7 @@ def _registered() -> None:
         worker = _current
         if worker is None:
             raise RuntimeError("DBOS runs a segment in a process without a worker")
-        return await worker.run(execution, number)
+        try:
+            return await worker.run(execution, number)
+        except Exception as err:  # DBOS keeps what is raised here, and it may hold what the run works with.
+            raise RuntimeError(f"The segment broke off: {type(err).__name__}") from None

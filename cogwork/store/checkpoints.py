@@ -35,7 +35,7 @@ from cogwork.store.folding import Folding
 from cogwork.store.grouping import Grouping
 from cogwork.store.kept import kept_of, only_wakes
 from cogwork.store.off_loop import OffLoop
-from cogwork.store.outlines import Folded, SealingSerializer, strict_serde
+from cogwork.store.outlines import Folded, SealingSerializer, Within, strict_serde
 from cogwork.store.owners import Owners
 from cogwork.store.pieces import Reader
 from cogwork.store.requests import SqliteRequests
@@ -76,7 +76,7 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
     ) -> None:
         self.path = Path(path)
         self._database = Database(self.path, synchronous)
-        self._plain = serde = strict_serde()
+        serde = strict_serde()
         try:
             self.seals = of_sqlite(self._database.connection, ring or Ring(), f"the checkpoint file {self.path}")
             self._sealing = SealingSerializer(self.seals)
@@ -97,6 +97,12 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
         self.calls = SqliteCalls(self._database, self._grouping, self._folding, serde, self._sealing)
         self.requests = SqliteRequests(self._database, self._grouping, self.seals)
         self.owners = Owners(self.path.with_name(f"{self.path.name}.owners"))
+
+    @property
+    def _within(self) -> Within:
+        """What unfolds; LangGraph gives copies of this saver a serialiser that revives more types."""
+        serde = self.serde
+        return serde.within if isinstance(serde, SealingSerializer) else self._sealing.within
 
     @property
     def where(self) -> str:
@@ -157,7 +163,7 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
     get_delta_channel_history = BaseCheckpointSaver.get_delta_channel_history
 
     def _reader(self, thread: str) -> Reader:
-        return Reader(self._plain, partial(self._database.pieces, thread), self.seals)
+        return Reader(self._within, partial(self._database.pieces, thread), self.seals)
 
     def _found(self, config: RunnableConfig, reader: Reader) -> CheckpointTuple | None:
         thread = str(config["configurable"]["thread_id"])
@@ -170,7 +176,7 @@ class SqliteCheckpoints(OffLoop, SqliteSaver):
             latest = "SELECT MAX(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
             cursor.execute(latest, (thread, config["configurable"].get("checkpoint_ns", "")))
             not_before(cursor.fetchone()[0])
-            whole = unfolded_tuple(self._plain, found, reader)
+            whole = unfolded_tuple(self._within, found, reader)
             if whole.checkpoint.get("id") != whole.config["configurable"]["checkpoint_id"] and self.seals.on:
                 raise Torn("it is another checkpoint of the thread")
             return whole

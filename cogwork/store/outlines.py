@@ -85,8 +85,28 @@ class SealingSerializer(OutlineSerializer):
         return super().loads_typed((data[0], self.opened(data[1])))
 
     @property
+    def within(self) -> Within:
+        """The same without the seals, for what is folded and sealed as a whole; it revives the same types."""
+        return Within(self)
+
+    @property
     def _place(self) -> str:
         return place_of_thread(getattr(self._about, "thread", ""))
+
+
+class Within:
+    """A sealing serialiser as it is beneath its seals."""
+
+    def __init__(self, outer: SealingSerializer) -> None:
+        self._outer = outer
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """The type and bytes of an object."""
+        return OutlineSerializer.dumps_typed(self._outer, obj)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The object again."""
+        return OutlineSerializer.loads_typed(self._outer, data)
 
 
 def place_of_thread(thread: str) -> str:
