@@ -74,22 +74,29 @@ async def _work(concurrency: int | None, labels: dict[str, str]) -> None:
 
     from cogwork.engine.parts import Shared
     from cogwork.engine.serving import worker_of
+    from cogwork.observability.listening import listening
+    from cogwork.observability.logs import configured
 
     stop = asyncio.Event()
     for which in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(which, stop.set)
     app = context.opened()
+    configured(app.settings)
     shared = Shared(app, origin=context.ORIGIN)
     parts = shared.parts()
     try:
         options: dict[str, Any] = {"labels": labels, **({"concurrency": concurrency} if concurrency else {})}
         made = worker_of(parts, **options)
         await parts.library.code.initialize_all()
+        async with listening(app, parts) as listener:
 
-        def ready() -> None:
-            render.note(("● ", "green"), f"worker {made.id} takes executions from {parts.records.where}")
+            def ready() -> None:
+                listener.ready = True
+                render.note(("● ", "green"), f"worker {made.id} takes executions from {parts.records.where}")
+                if listener.address:
+                    render.note(f"  metrics and health at {listener.address}")
 
-        await made.serve(stop, ready)
+            await made.serve(stop, ready)
         await parts.library.code.shutdown_all()
         render.note("the worker has ended; what was open has been handed on")
     finally:
