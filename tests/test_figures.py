@@ -32,6 +32,7 @@ from cogwork.tools.function import FunctionTool
 from cogwork.workflow_engine import WorkflowEngine
 from state.errors import Fault
 from tests.clusters import schema
+from tests.test_docs import DOCS, code, tables
 from tests.threads import until
 
 pytestmark = pytest.mark.req("M8", "M10", "E6")
@@ -168,6 +169,16 @@ async def test_every_name_in_the_catalogue_is_exposed_and_no_other_of_ours(tmp_p
     names = {name for name, _ in read(text) if name.startswith("cogwork_")}
     unlooked = {"cogwork_executions_paused", "cogwork_breaker_open"}
     assert names | unlooked == NAMES
+
+
+def test_the_docs_tell_of_every_metric_with_its_labels() -> None:
+    rows = {code(name): labels for name, labels, _ in tables(DOCS / "observability.md", "metric", "labels", "what")}
+    assert rows == {
+        f"{each.name}_total" if each.kind == "counter" else each.name: ", ".join(f"`{label}`" for label in each.labels)
+        for each in METRICS
+    }
+    told = (DOCS / "observability.md").read_text()
+    assert [each.otel for each in METRICS if f"`{each.otel}`" not in told and each.otel] == []
 
 
 def test_labels_are_bounded() -> None:

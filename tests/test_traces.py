@@ -15,16 +15,24 @@ from typing import Any
 
 import pytest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from cogwork.observability import attributes
 from cogwork.observability.places import being, carried, place_of, span_of, trace_of
 from cogwork.settings import Settings
+from cogwork.tools.addresses import Reach
 from cogwork.tools.function import FunctionTool
+from cogwork.tools.mcp.config import McpServer
+from cogwork.tools.net import Client
 from cogwork.workflow_engine import WorkflowEngine
 from state.errors import Fault
 from state.services import CallContext
 from tests.collector import Collector, collecting
 from tests.threads import until
+from tests.web import serving
 
 pytestmark = pytest.mark.req("M8", "E6")
 HOUSE = Path(__file__).parent.parent
@@ -169,6 +177,27 @@ async def test_a_tool_passes_the_place_of_its_call_on(tmp_path: Path, collector:
     call = collector.one("execute_tool test.ask")
     assert told == [f"00-{call.trace}-{call.id}-01"]
     assert carried() == {}
+
+
+async def test_a_call_of_an_mcp_server_tells_it_where_in_the_trace_it_is(tmp_path: Path, collector: Collector) -> None:
+    spec = {"cogwork": "v1", "name": "asks", "nodes": {"a": {"type": "tool", "tool": "near.place", "args": {}}}}
+    near = McpServer(command=sys.executable, args=[str(HOUSE / "tests" / "served_mcp" / "place.py")])
+    chosen = settings(tmp_path, collector.address).model_copy(update={"mcp_servers": {"near": near}})
+    async with WorkflowEngine(settings=chosen) as made:
+        result = await (await made.execute_workflow({**spec, "output": "{{ a }}"}, {})).wait()
+    call, told = collector.one("execute_tool near.place"), place_of(result.output)
+    assert told is not None and f"{told.trace:032x}" == call.trace
+
+
+async def test_a_request_of_an_http_tool_carries_the_place_in_the_trace() -> None:
+    async def echo(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.headers.get("traceparent", "none"))
+
+    with serving(Starlette(routes=[Route("/", echo)])) as port:
+        client = Client(reach=Reach.of((), [f"127.0.0.1:{port}"]))
+        with being(place_of(CALLER)):
+            assert (await client.send("GET", f"http://127.0.0.1:{port}/")).body.decode() == CALLER
+        assert (await client.send("GET", f"http://127.0.0.1:{port}/")).body == b"none"
 
 
 async def test_a_run_of_a_workflow_that_is_called_as_a_tool_lies_within_the_call(

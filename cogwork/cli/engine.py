@@ -57,11 +57,12 @@ def worker(
     Schedules, triggers, expiries and clean-up are seen to by every worker. Any number of workers may share a PostgreSQL
     database.
     """
-    count = processes or context.opened().settings.engine.workers
+    chosen = context.opened().settings
+    count = processes or chosen.engine.workers
     if count > 1:
         from cogwork.cli.workers import several
 
-        raise typer.Exit(several(count, concurrency, label or []))
+        raise typer.Exit(several(count, concurrency, label or [], chosen.observability.metrics_port))
     labels = dict(part.partition("=")[::2] for part in label or [])
     try:
         asyncio.run(_work(concurrency, labels))
