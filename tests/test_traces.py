@@ -185,7 +185,8 @@ async def test_a_call_of_an_mcp_server_tells_it_where_in_the_trace_it_is(tmp_pat
     chosen = settings(tmp_path, collector.address).model_copy(update={"mcp_servers": {"near": near}})
     async with WorkflowEngine(settings=chosen) as made:
         result = await (await made.execute_workflow({**spec, "output": "{{ a }}"}, {})).wait()
-    call, told = collector.one("execute_tool near.place"), place_of(result.output)
+        assert result["status"] == "completed", result
+    call, told = collector.one("execute_tool near.place"), place_of(result.output["result"])
     assert told is not None and f"{told.trace:032x}" == call.trace
 
 
