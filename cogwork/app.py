@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
     from cogwork.executions.recorder import Recorder
+    from cogwork.observability.telemetry import Telemetry
     from cogwork.records.bundles import Bundles
     from cogwork.records.database import Records
     from cogwork.sealing.keys import Ring
@@ -69,12 +70,24 @@ class App:
             finder=self.finder,
             secrets=self.secrets,
             result_limits=ResultLimits(usual=chosen.max_result_bytes, by_tool=chosen.result_bytes),
+            watch=self.telemetry,
         )
 
     @cached_property
     def secrets(self) -> SecretStore:
         """The secrets of the settings; the keys among the settings are hidden with them."""
         return SecretStore(self.settings.secrets, environment(), keys_of(self.settings))
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        """What is seen from outside of all that runs here: metrics, and spans where a collector is configured.
+
+        Raises:
+            ConfigurationError: the settings name a collector, and the packages that speak to it are not installed.
+        """
+        from cogwork.observability.telemetry import opened
+
+        return opened(self.settings.observability, self.secrets, environment())
 
     def _toolbox(self) -> Toolbox:
         chosen = self.settings
@@ -130,13 +143,16 @@ class App:
         )
 
     def close(self) -> None:
-        """Close the connections to other people's servers, end those that were started, and close the records."""
+        """Close the connections to other people's servers, end those that were started, close the records, and send what is
+        to be told of all that."""
         if (servers := self.__dict__.get("mcp")) is not None:
             servers.close()
         with _OPENING:
             records = self.__dict__.pop("_records", None)
         if records is not None:
             records.close()
+        if (telemetry := self.__dict__.get("telemetry")) is not None:
+            telemetry.close()
 
     def health(self) -> dict[str, Json]:
         """How the services that were called stand, without secrets: ``breakers`` (each with its state, what it has refused and
@@ -396,7 +412,8 @@ class App:
         from cogwork.executions.history import History
         from cogwork.executions.recorder import Recorder
 
-        return Recorder(self.records(), History(self.records()), origin=origin)
+        records = self.records()
+        return Recorder(records, History(records), origin=origin, onlookers=self.telemetry.onlookers)
 
 
 def app(settings: Settings | None = None, tools: Iterable[Any] = ()) -> App:

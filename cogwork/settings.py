@@ -15,6 +15,7 @@ from cogwork.configuration import layers, merged
 from cogwork.documented import translated
 from cogwork.isolation.limits import Isolation
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
+from cogwork.observability.section import Observability
 from cogwork.origins import Sources, WrongSettings, faults, strangers, unread
 from cogwork.sealing.keys import KeySource
 from cogwork.secrets import SecretSource
@@ -164,6 +165,9 @@ class Settings(BaseSettings):
     retention: Retention = Field(default_factory=Retention, description="How long what has ended is kept: a table.")
     history: History = Field(
         default_factory=History, description="How much of a conversation an execution is shown: a table."
+    )
+    observability: Observability = Field(
+        default_factory=Observability, description="What is told to those who watch: traces, metrics, logs; a table."
     )
     session_ttl: Lasting = Field(
         default=30 * 86400.0, description="How long after its last use a session expires that says nothing else."

@@ -13,6 +13,7 @@ from graphs.analysis.plan import Plan
 from graphs.answers import questions_of
 from graphs.calls import Call
 from graphs.forks import latest
+from state.bearing import bearing
 
 if TYPE_CHECKING:
     from graphs.graph import WorkflowGraph
@@ -49,7 +50,8 @@ async def witnessed(graph: WorkflowGraph, call: Call, config: RunnableConfig | N
     )
     scheduler.witness = witness
     try:
-        yield
+        with bearing(run=scheduler.about["id"], thread=str(configurable["thread_id"])):
+            yield
     except BaseException as err:
         await asyncio.shield(asyncio.ensure_future(witness.broke(err)))
         raise

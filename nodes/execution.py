@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from nodes.expression import Expression, ExpressionError
 from nodes.reuse import Reuse
 from nodes.secrecy import hushed
 from nodes.template import Value
+from state.bearing import bearing
 from state.errors import Asked, Fault, InDoubt
-from state.services import CallContext, Effect, Services, Within
+from state.services import CallContext, Effect, MadeCall, Services, Within
 from state.usage import added
 from state.values import Json
 
@@ -190,6 +191,7 @@ class StepCall:
         args: Json,
         do: Callable[[CallContext], Awaitable[Json]],
         reuse: Reuse | None = None,
+        kind: Literal["tool", "model"] = "tool",
     ) -> Json:
         """The result of this attempt's next call: recorded, else still cached, else that of ``do``.
 
@@ -206,7 +208,10 @@ class StepCall:
             if (found := await reuse.find(cache)) is not None:
                 self.cached = True
                 return found.value
-        made = _Making(call=self, key=key, target=target, effect=effect, repeatable=repeatable, args=args, do=do)
+        about = MadeCall(
+            kind=kind, target=target, run=self.run, step=self.path, key=key, attempt=self.attempt, args=args
+        )
+        made = _Making(call=self, about=about, effect=effect, repeatable=repeatable, do=do)
         if self.recording is None:
             result = await made()
         else:
@@ -245,12 +250,20 @@ class _Making:
     """A call on its way: ``do`` with the doubts that are left when it does not end well."""
 
     call: StepCall
-    key: str
-    target: str
+    about: MadeCall
     effect: Effect
     repeatable: bool
-    args: Json
     do: Callable[[CallContext], Awaitable[Json]]
+
+    @property
+    def key(self) -> str:
+        """The key under which the call is the same call."""
+        return self.about.key
+
+    @property
+    def target(self) -> str:
+        """What is called."""
+        return self.about.target
 
     async def __call__(self) -> Json:
         call = self.call
@@ -267,7 +280,8 @@ class _Making:
         if self.effect == "write":
             self._enter()
         try:
-            return await hushed(self.do, context, call.services.secrets)
+            with bearing(step=call.path):
+                return await self._watched(context)
         except Fault as fault:
             if not self.repeatable and fault.fault_class in UNSURE:
                 raise self.doubt(fault) from fault
@@ -282,6 +296,15 @@ class _Making:
         finally:
             call.writing.discard(self.key)
             call.resting.discard(self.key)
+
+    async def _watched(self, context: CallContext) -> Json:
+        services = self.call.services
+        if services.watch is None:
+            return await hushed(self.do, context, services.secrets)
+        with services.watch.call(self.about) as gave:
+            result = await hushed(self.do, context, services.secrets)
+            gave(result)
+            return result
 
     def _enter(self) -> None:
         """Let nobody cut the write off, unless its tool sees to that itself."""
@@ -309,7 +332,7 @@ class _Making:
             self.key,
             self.target,
             fault.message,
-            arguments=known.args if known is not None else self.args,
+            arguments=known.args if known is not None else self.about.args,
             begun_at=known.begun_at if known is not None else "",
             fault_class=fault.fault_class,
             origin=fault.origin,

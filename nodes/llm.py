@@ -149,6 +149,7 @@ class LlmNode(CallingNode):
             repeatable=True,
             args={"messages": told},
             do=do,
+            kind="model",
             reuse=None if self.cache is None else Reuse("llm", about, self.cache),
         )
         return Answer.from_dict(answer)

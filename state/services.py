@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
@@ -68,6 +69,26 @@ class CallContext:
     progress: Callable[[float, float | None, str], None] = _unheard
     spend: Callable[[Mapping[str, Json]], None] = _uncounted
     within: Within | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeCall:
+    """A call that is about to be made, for whoever watches: of a tool or a model, the ``target``, by a step of a run."""
+
+    kind: Literal["tool", "model"]
+    target: str
+    run: str
+    step: str
+    key: str
+    attempt: int = 1
+    args: Json = None
+
+
+class CallWatch(Protocol):
+    """Who watches calls being made; nothing that it does may fail or take time."""
+
+    def call(self, made: MadeCall) -> AbstractContextManager[Callable[[Json], None]]:
+        """Around one call; what it gives is told the result, without secrets."""
 
 
 class Tool(Protocol):
@@ -351,7 +372,8 @@ class ResultLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """All that a graph is bound to when it is built; without a ``finder`` nobody can search the tools."""
+    """All that a graph is bound to when it is built; without a ``finder`` nobody can search the tools, without a ``watch``
+    nobody watches the calls."""
 
     tools: Tools
     models: Models
@@ -359,3 +381,4 @@ class Services:
     finder: ToolFinder | None = None
     secrets: Secrets = field(default_factory=NoSecrets)
     result_limits: ResultLimits = field(default_factory=ResultLimits)
+    watch: CallWatch | None = None

@@ -164,7 +164,9 @@ def test_scales_durations_and_sums_are_written_for_people() -> None:
 def test_health_tells_of_every_part_and_exits_by_the_state(cogwork: Cogwork, filled: Path) -> None:
     result = cogwork("health", "--json")
     told = json.loads(result.stdout)
-    assert set(told["parts"]) == {"breakers", "checkpoints", "disk", "mcp", "models", "records", "workers"}
+    assert set(told["parts"]) == {
+        *("breakers", "checkpoints", "disk", "mcp", "memory", "models", "queue", "records", "workers")
+    }
     assert told["status"] == "healthy" and result.exit_code == 0
     ledger = Ledger()
     ledger.execution("pending", created=ago(days=1))
@@ -172,6 +174,7 @@ def test_health_tells_of_every_part_and_exits_by_the_state(cogwork: Cogwork, fil
         ledger.write(records)
     result = cogwork("health")
     assert result.exit_code == 3 and "✗ workers" in result.stdout and "cogwork worker" in result.stdout
+    assert "! queue" in result.stdout and "1 wait" in result.stdout
     (filled / ".cogwork" / "records.sqlite").write_bytes(b"damaged " * 600)
     for more in (filled / ".cogwork").glob("records.sqlite-*"):
         more.unlink()

@@ -42,7 +42,7 @@ NOT_HELD = frozenset({"benchmarks.md", "cli.md", "patterns.md", "studio.md"})
 """Pages that other tests hold to the code."""
 NAMED = tuple(sorted(page.name for page in DOCS.glob("*.md") if page.name not in NOT_HELD))
 PAGES = (HOUSE / "README.md", *(DOCS / name for name in NAMED), *sorted((DOCS / "decisions").glob("*.md")))
-FOLDERS = ("benchmarks", "cogwork", "docs", "examples", "graphs", "nodes", "prompts", "state", "tests")
+FOLDERS = ("benchmarks", "cogwork", "deploy", "docs", "examples", "graphs", "nodes", "prompts", "state", "tests")
 SCHEMA = DOCS / "schema.json"
 
 

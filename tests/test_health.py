@@ -144,6 +144,7 @@ async def test_records_that_cannot_be_opened_are_unhealthy(tmp_path: Path) -> No
     told = await system_health(opened_probes(lambda: opened(tmp_path / "records.sqlite")))
     assert {name: part["status"] for name, part in told["parts"].items()} == {
         "records": "unhealthy",
+        "queue": "unhealthy",
         "workers": "unhealthy",
     }
     assert "not a database" in told["parts"]["records"]["detail"]

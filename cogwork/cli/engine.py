@@ -61,11 +61,12 @@ def worker(
     Schedules, triggers, expiries and clean-up are seen to by every worker. Any number of workers may share a PostgreSQL
     database.
     """
-    count = processes or context.opened().settings.engine.workers
+    chosen = context.opened().settings
+    count = processes or chosen.engine.workers
     if count > 1:
         from cogwork.cli.workers import several
 
-        raise typer.Exit(several(count, concurrency, label or []))
+        raise typer.Exit(several(count, concurrency, label or [], chosen.observability.metrics_port))
     labels = dict(part.partition("=")[::2] for part in label or [])
     try:
         asyncio.run(_work(concurrency, labels, while_stdin=while_stdin))
@@ -78,6 +79,8 @@ async def _work(concurrency: int | None, labels: dict[str, str], *, while_stdin:
 
     from cogwork.engine.parts import Shared
     from cogwork.engine.serving import worker_of
+    from cogwork.observability.listening import listening
+    from cogwork.observability.logs import configured
 
     stop = asyncio.Event()
     for which in (signal.SIGTERM, signal.SIGINT):
@@ -85,17 +88,22 @@ async def _work(concurrency: int | None, labels: dict[str, str], *, while_stdin:
     if while_stdin:
         _at_end_of_input(stop)
     app = context.opened()
+    configured(app.settings)
     shared = Shared(app, origin=context.ORIGIN)
     parts = shared.parts()
     try:
         options: dict[str, Any] = {"labels": labels, **({"concurrency": concurrency} if concurrency else {})}
         made = worker_of(parts, **options)
         await parts.library.code.initialize_all()
+        async with listening(app, parts) as listener:
 
-        def ready() -> None:
-            render.note(("● ", "green"), f"worker {made.id} takes executions from {parts.records.where}")
+            def ready() -> None:
+                listener.ready = True
+                render.note(("● ", "green"), f"worker {made.id} takes executions from {parts.records.where}")
+                if listener.address:
+                    render.note(f"  metrics and health at {listener.address}")
 
-        await made.serve(stop, ready)
+            await made.serve(stop, ready)
         await parts.library.code.shutdown_all()
         render.note("the worker has ended; what was open has been handed on")
     finally:

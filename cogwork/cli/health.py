@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -50,8 +51,18 @@ def probes(app: App) -> dict[str, Probe]:
         **opened_probes(records),
         "disk": disk_probe(app.settings.state_dir),
         "checkpoints": store_probe(app.checkpoints, "checkpoints"),
+        "memory": store_probe(lambda: _memory(app), "memory"),
         **service_probes(app.health),
     }
+
+
+def _memory(app: App) -> AbstractContextManager[Any]:
+    """The store of memory, closed again."""
+    from cogwork.sessions.store import memory_store
+
+    chosen = app.settings
+    path = chosen.state_dir / "memory.sqlite"
+    return closing(memory_store(path, chosen.database_url, synchronous=chosen.synchronous))
 
 
 def _show(told: dict[str, Json]) -> None:

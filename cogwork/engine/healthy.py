@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from cogwork.engine.parts import Parts
-from cogwork.metrics.health import Part
+from cogwork.metrics.health import Part, aside
 from cogwork.metrics.probes import disk_probe, records_probe, service_probes, workers_probe
 from cogwork.records.tables.executions import EXECUTIONS
 
@@ -27,6 +27,7 @@ def probes(parts: Parts) -> dict[str, Probe]:
         "records": records_probe(parts.records),
         "disk": disk_probe(house.settings.state_dir),
         "checkpoints": lambda: _checkpoints(parts),
+        "memory": lambda: aside(lambda: _memory(parts)),
         "queue": lambda: _queue(parts),
         "workers": workers_probe(parts.records, now=parts.executions.now),
         **service_probes(house.health),
@@ -36,6 +37,13 @@ def probes(parts: Parts) -> dict[str, Probe]:
 async def _checkpoints(parts: Parts) -> Part:
     await parts.saver.aget_tuple({"configurable": {"thread_id": "health", "checkpoint_ns": ""}})
     return Part(status="healthy", detail=parts.saver.where)
+
+
+def _memory(parts: Parts) -> Part:
+    from cogwork.sessions.entries import Place
+
+    parts.talks.memory(Place(user="health"))
+    return Part(status="healthy", detail="memory can be opened")
 
 
 async def _queue(parts: Parts) -> Part:

@@ -21,6 +21,7 @@ from cogwork.records import Records
 
 if TYPE_CHECKING:
     from cogwork.library.library import Library
+    from cogwork.observability.telemetry import Telemetry
     from cogwork.records.bundles import Bundles
     from cogwork.sections import QueueSection
     from cogwork.settings import Settings
@@ -36,6 +37,10 @@ class House(Protocol):
     @property
     def settings(self) -> Settings:
         """What is set."""
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What is seen of all this from outside."""
 
     def records(self) -> Records:
         """The records, opened once."""
@@ -110,8 +115,9 @@ class Shared:
         """The parts for one event loop; with the library whose code workflows this process has at hand, else one of its own."""
         library = library or self.library()
         house, records, saver = self.house, self.records, self.saver
-        executions, history = Executions(records, now=self.now), History(records)
-        recorder = Recorder(records, history, origin=self.origin, now=self.now)
+        onlookers = house.telemetry.onlookers
+        executions, history = Executions(records, now=self.now, onlookers=onlookers), History(records)
+        recorder = Recorder(records, history, origin=self.origin, now=self.now, onlookers=onlookers)
         bundles = house.specs()
         graphs = KeptGraphs(bundles, house, saver, recorder, library)
         segments = Segments(executions, recorder, graphs, saver, talks=self.talks)

@@ -284,6 +284,33 @@ class QueueClient:
         found: dict[str, int] = await self._apart(counted)
         return found
 
+    async def lengths(self) -> list[tuple[str, int, int, datetime | None]]:
+        """Of each queue that is not empty: its name, how many segments wait in it and how many run, and since when the first of
+        them has been waiting; one that is to begin later waits from then on."""
+        columns = ("queue_name", "status", "created_at", "delay_until_epoch_ms")
+        schema = None if self._engine.dialect.name == "sqlite" else self.queues.schema
+        table = sa.table("workflow_status", *map(sa.column, columns), schema=schema)
+        waits = table.c.status == "ENQUEUED"
+        since = sa.func.coalesce(table.c.delay_until_epoch_ms, table.c.created_at)
+        query = (
+            sa.select(
+                table.c.queue_name,
+                sa.func.count(sa.case((waits, 1))),
+                sa.func.count(sa.case((table.c.status == "PENDING", 1))),
+                sa.func.min(sa.case((waits, since))),
+            )
+            .where(table.c.status.in_(("ENQUEUED", "PENDING")), table.c.queue_name.is_not(None))
+            .group_by(table.c.queue_name)
+        )
+
+        def counted() -> list[tuple[str, int, int, datetime | None]]:
+            with self._engine.connect() as connection:
+                rows = connection.execute(query).all()
+            return [(str(row[0]), int(row[1]), int(row[2]), _instant(row[3])) for row in rows]
+
+        found: list[tuple[str, int, int, datetime | None]] = await self._apart(counted)
+        return found
+
     async def tidy(self, older: timedelta = KEPT, most: int = 10_000) -> int:
         """Remove segments from the queue's tables that have ended so long ago; how many. DBOS itself keeps them for ever."""
         before = (datetime.now(UTC) - older).isoformat()
@@ -309,6 +336,10 @@ class QueueClient:
         self._threads.shutdown(wait=True)
         self._client.destroy()
         self._engine.dispose()
+
+
+def _instant(milliseconds: Any) -> datetime | None:
+    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC) if milliseconds is not None else None
 
 
 def segment_id(execution: str, number: int) -> str:

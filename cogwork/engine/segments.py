@@ -26,6 +26,7 @@ from cogwork.executions.store import Executions
 from cogwork.store.errors import StoreError
 from graphs.graph import WorkflowGraph
 from graphs.keeping import SHUTDOWN, request
+from state.bearing import bearing
 from state.durable import Durable, Request
 from state.errors import AnswerRefused, CogworkError, Fault, InputRefused, NotResumable, Owned, SpecError, Unrecorded
 from state.events import Event
@@ -69,6 +70,11 @@ class Segments:
         Raises:
             EngineError: ``execution_not_found``; ``database_error`` where the records stay away.
         """
+        with bearing(execution_id=name):
+            return await self._tried(name, number, told)
+
+    async def _tried(self, name: str, number: int, told: Callable[[Event], None] | None) -> str:
+        """``run``, again and again while what is kept cannot be reached."""
         until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         pause = PAUSE_SECONDS
         while True:

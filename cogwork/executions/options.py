@@ -60,6 +60,9 @@ class Options(BaseModel):
     streaming: bool = Field(False, description="Keep the text as it is streamed, for listeners in other processes.")
     dry_run: bool = Field(False, description="Check and simulate only; nothing is called and nothing kept.")
     isolation: dict[str, Json] = Field(default_factory=dict, description="Limits of the process of its own.")
+    traceparent: str | None = Field(
+        None, max_length=255, description="The place in a caller's trace that it belongs to (W3C Trace Context)."
+    )
 
     @field_validator("deadline")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from cogwork.errors import EngineError
 from cogwork.executions.history import Entry, History, insert, last_number
+from cogwork.executions.onlooking import Onlooker
 from cogwork.executions.record import Execution, execution_of
 from cogwork.executions.settling import Settled, settle
 from cogwork.executions.statuses import ENDED, IllegalMove
@@ -52,9 +53,16 @@ class Recorder:
     """An ``Observer`` of graphs that keeps executions in the records."""
 
     def __init__(
-        self, records: Records, history: History, *, origin: str = "python", now: Callable[[], datetime] = utc_now
+        self,
+        records: Records,
+        history: History,
+        *,
+        origin: str = "python",
+        now: Callable[[], datetime] = utc_now,
+        onlookers: Sequence[Onlooker] = (),
     ) -> None:
         self.records, self.history, self.origin, self.now = records, history, origin, now
+        self.onlookers = tuple(onlookers)
 
     async def began(
         self,
@@ -71,7 +79,8 @@ class Recorder:
             IllegalMove: it was cancelled before it began.
             Stuck: too many have died where it stands.
         """
-        taken = _Taken(thread, dict(about), input, configurable, self.origin, secrets.token_hex(8))
+        above = next(filter(None, (each.carried() for each in self.onlookers)), "")
+        taken = _Taken(thread, dict(about), input, configurable, self.origin, secrets.token_hex(8), above)
         execution, number = await self.records.writing(lambda connection: _taken_up(connection, taken, self.now()))
         if execution is None:
             return Silent()
@@ -106,6 +115,7 @@ class Watch:
         self.execution = execution
         options = execution.options
         self.traces = bool(options.get("trace"))
+        self._sights = [each.took(execution, steps, fresh=self._fresh) for each in recorder.onlookers]
         self._quiet = not (self.traces or options.get("streaming"))
         self._text: Event | None = None
 
@@ -114,6 +124,8 @@ class Watch:
         if event.kind == "step.token":
             self._gather(event)
             return
+        for sight in self._sights:
+            sight.saw(event)
         self._told_text()
         self._add(event)
 
@@ -154,15 +166,18 @@ class Watch:
         entries = await recorder.history.take(name)
         now = recorder.now()
 
-        def end(connection: Connection) -> None:
+        def end(connection: Connection) -> bool:
             digest = payloads.keep_bytes(connection, output) if output is not None else None
             if not settled.write(connection, self.execution, self._token, now, digest, fresh=self._fresh):
-                return
+                return False
             insert(connection, [entry for entry in entries if entry.owner == self._token])
             if self._taking is not None:
                 _segment_ended(connection, self._taking, settled, now)
+            return True
 
-        await recorder.records.writing(end)
+        ours = await recorder.records.writing(end)
+        for sight in self._sights:
+            sight.left(settled) if ours else sight.lost()
 
     # -- text ------------------------------------------------------------------------------------------------
 
@@ -203,6 +218,7 @@ class _Taken:
     configurable: Mapping[str, Any]
     origin: str
     token: str
+    above: str
 
     @property
     def run(self) -> str:
@@ -324,7 +340,7 @@ def _made(connection: Connection, taken: _Taken, now: datetime) -> Execution:
             parent_id=of.id if of is not None else None,
             tenant=of.tenant if of is not None else "",
             origin="workflow" if parent else str(taken.configurable.get(ORIGIN) or taken.origin),
-            options={},
+            options={"traceparent": taken.above} if taken.above else {},
             metadata={},
             input=payloads.kept(connection, taken.input, "input"),
             created_at=now,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cogwork.errors import EngineError, not_found
 from cogwork.executions.history import note
+from cogwork.executions.onlooking import Onlooker
 from cogwork.executions.options import Options
 from cogwork.executions.record import Execution, execution_of
 from cogwork.executions.statuses import ENDED, IllegalMove, Status, sources
@@ -64,8 +65,10 @@ class Request:
 class Executions:
     """The executions in the records; ``now`` is their clock."""
 
-    def __init__(self, records: Records, *, now: Callable[[], datetime] = utc_now) -> None:
-        self.records, self.now = records, now
+    def __init__(
+        self, records: Records, *, now: Callable[[], datetime] = utc_now, onlookers: Sequence[Onlooker] = ()
+    ) -> None:
+        self.records, self.now, self.onlookers = records, now, tuple(onlookers)
 
     # -- making ----------------------------------------------------------------------------------------------
 
@@ -98,7 +101,7 @@ class Executions:
             raise
 
     def _row(self, request: Request) -> dict[str, Any]:
-        options, now = request.options, self.now()
+        options, now = self._placed(request.options), self.now()
         name = request.id or new_id(request.workflow)
         return {
             "id": name,
@@ -127,6 +130,14 @@ class Executions:
             "deadline": options.deadline,
             "wake_at": options.deadline,
         }
+
+    def _placed(self, options: Options) -> Options:
+        """The options with the place in a trace where the caller is, where they name none."""
+        if options.traceparent is None:
+            for each in self.onlookers:
+                if place := each.carried():
+                    return options.model_copy(update={"traceparent": place})
+        return options
 
     # -- finding ---------------------------------------------------------------------------------------------
 
@@ -179,11 +190,14 @@ class Executions:
             IllegalMove: it is in a status from which it cannot; ``changes`` are not made.
             EngineError: ``execution_not_found``.
         """
-        return await self.records.writing(
+        execution = await self.records.writing(
             lambda connection: moved(
                 connection, name, wanted, self.now(), among=among, verb=verb, owner=owner, number=number, **changes
             )
         )
+        for onlooker in self.onlookers if execution.ended else ():
+            onlooker.ended(execution)
+        return execution
 
     async def next_segment(
         self,

@@ -6,11 +6,12 @@ import asyncio
 import copy
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cogwork.isolation.asked import AskModel, CallTool, FindModel, FindPrompt, Render, Search
 from cogwork.isolation.faults import Beyond
@@ -20,7 +21,7 @@ from nodes.calls import check_args, perform
 from nodes.model_faults import fault_of
 from nodes.secrecy import hushed
 from state.errors import Fault
-from state.services import SECRET, CallContext, Fate, Services, Tool, Within
+from state.services import SECRET, CallContext, Fate, MadeCall, Services, Tool, Within
 from state.values import Json, UnfitValue, normalise
 
 MOST_NAMES: Final = 20_000
@@ -106,12 +107,34 @@ class NearServices:
         args = normalise(asked.args)
         passed = self._with_secrets(tool, args, asked.secrets)
         check_args(tool, passed, shown=args)
-        secrets, limit = self.services.secrets, self.services.result_limits.of(tool.name)
-        return await hushed(
-            lambda context: perform(tool, passed, context, max_bytes=limit, secrets=secrets),
+        secrets, limit, context = (
+            self.services.secrets,
+            self.services.result_limits.of(tool.name),
             self._context(asked, calling),
-            secrets,
         )
+        with self._watched("tool", tool.name, context, args) as gave:
+            result = await hushed(
+                lambda context: perform(tool, passed, context, max_bytes=limit, secrets=secrets), context, secrets
+            )
+            gave(result)
+            return result
+
+    def _watched(
+        self, kind: Literal["tool", "model"], target: str, context: CallContext, args: Json
+    ) -> AbstractContextManager[Callable[[Json], None]]:
+        """Whoever watches calls, around this one."""
+        if self.services.watch is None:
+            return nullcontext(lambda result: None)
+        made = MadeCall(
+            kind=kind,
+            target=target,
+            run=context.run,
+            step=context.step,
+            key=context.idempotency_key,
+            attempt=context.attempt,
+            args=args,
+        )
+        return self.services.watch.call(made)
 
     def _context(self, asked: CallTool, calling: Calling) -> CallContext:
         secrets = self.services.secrets

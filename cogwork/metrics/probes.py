@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 STALE_SECONDS: Final = 30.0
 """A worker of which nothing was heard for so long, six of its beats, is taken for dead."""
+LONG_SECONDS: Final = 300.0
+"""An execution that a worker could take up, and that has waited for longer, says that there are too few workers."""
 LITTLE_BYTES: Final = 2 * 1024**3
 HARDLY_ANY_BYTES: Final = 256 * 1024**2
 
@@ -36,7 +38,7 @@ def records_probe(records: Records) -> Probe:
 def opened_probes(
     opening: Callable[[], AbstractContextManager[Records]], now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> dict[str, Probe]:
-    """Probes of records that are not open yet: ``records`` and ``workers``; each opens and closes them for itself."""
+    """Probes of records that are not open yet: ``records``, ``queue`` and ``workers``; each opens and closes them for itself."""
 
     def of(look: Callable[[Records], Part]) -> Probe:
         def call() -> Part:
@@ -45,7 +47,11 @@ def opened_probes(
 
         return lambda: aside(call)
 
-    return {"records": of(looked_at), "workers": of(lambda records: looked_for_workers(records, now))}
+    return {
+        "records": of(looked_at),
+        "queue": of(lambda records: looked_for_queue(records, now)),
+        "workers": of(lambda records: looked_for_workers(records, now)),
+    }
 
 
 def looked_at(records: Records) -> Part:
@@ -127,6 +133,26 @@ def looked_for_workers(records: Records, now: Callable[[], datetime], stale: flo
     except SQLAlchemyError as err:
         return Part(status="unhealthy", detail=str(database_error(records.where, err)))
     return judged_workers(rows, busy, waiting, now() - timedelta(seconds=stale))
+
+
+def looked_for_queue(records: Records, now: Callable[[], datetime]) -> Part:
+    """How many executions wait for a worker, and since when: degraded where the first of them has waited for too long."""
+    table, at = EXECUTIONS.c, now()
+    since = sa.func.coalesce(table.not_before, table.created_at)
+    query = sa.select(sa.func.count(), sa.func.min(since)).where(
+        table.status == "pending", table.mode != "sync", since <= at
+    )
+    try:
+        with records.engine.connect() as connection:
+            count, oldest = connection.execute(query).one()
+    except SQLAlchemyError as err:
+        return Part(status="unhealthy", detail=str(database_error(records.where, err)))
+    seconds = max(0.0, (at - oldest).total_seconds()) if oldest is not None else 0.0
+    figures: dict[str, Json] = {"waiting": int(count), "oldest_seconds": round(seconds, 3)}
+    if seconds > LONG_SECONDS:
+        told = f"{count} wait, the first of them since {oldest.isoformat()}: start workers"
+        return Part(status="degraded", detail=told, figures=figures)
+    return Part(status="healthy", detail=f"{count} wait" if count else "nothing waits", figures=figures)
 
 
 def _waiting(now: datetime) -> sa.Select[Any]:

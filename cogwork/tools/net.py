@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import httpx2 as httpx
 
+from cogwork.observability.places import carried
 from cogwork.tools.addresses import DEFAULT_PORTS, Reach, is_reachable
 from state.errors import Fault, FaultClass
 
@@ -72,7 +73,7 @@ class Client:
                 ``connection`` after it was sent, so that it may have been done; ``invalid_output`` where the answer is too
                 large or packed in an unknown way.
         """
-        request = self._request(method, url, dict(headers or {}), content)
+        request = self._request(method, url, {**carried(), **(headers or {})}, content)
         begun = False
 
         async def trace(event: str, _: Mapping[str, Any]) -> None:
