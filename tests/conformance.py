@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import struct
+import sys
+import warnings
 import zlib
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mcp_types as types
 from mcp.server.subscriptions import PromptsListChanged, ToolsListChanged
-from mcp.shared.exceptions import MCPError
+from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 
 from cogwork.server.mcp.asking import can_ask, modern
-from cogwork.server.mcp.door import Answer, Call, Context, Contents, Extras, Got, Prompt, Resource, Template, Tool
+from cogwork.server.mcp.door import Answer, Call, Contents, Context, Extras, Got, Prompt, Resource, Template, Tool
 from state.errors import Fault
+from tests.mcp_door import house
+from tests.peers import HERE, node22
 
 PAUSE = 0.05
 """Seconds between two tellings, as the runner asks for."""
@@ -68,6 +77,14 @@ def question(said: str, most: int) -> types.CreateMessageRequest:
     return types.CreateMessageRequest(params=types.CreateMessageRequestParams(messages=[told], max_tokens=most))
 
 
+@contextmanager
+def earlier() -> Iterator[None]:
+    """What protocols before 2026 have, and the SDK warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MCPDeprecationWarning)
+        yield
+
+
 # -- tools that answer at once -------------------------------------------------------------------------------
 
 
@@ -88,7 +105,8 @@ async def fails(call: Call) -> Answer:
 async def logs(call: Call) -> Answer:
     """Three lines of the log."""
     for said in ("Tool execution started", "Tool processing data", "Tool execution completed"):
-        await call.ctx.session.send_log_message("info", said, related_request_id=call.ctx.request_id)
+        with earlier():
+            await call.ctx.session.send_log_message("info", said, related_request_id=call.ctx.request_id)
         await asyncio.sleep(PAUSE)
     return types.CallToolResult(content=[text("It has logged.")])
 
@@ -133,9 +151,10 @@ async def samples(call: Call) -> Answer:
     if not call.ctx.session.check_client_capability(types.ClientCapabilities(sampling=types.SamplingCapability())):
         raise Fault("refused", "the client has no model to ask")
     request = question(str(call.arguments.get("prompt")), 100)
-    answer = await call.ctx.session.create_message(
-        request.params.messages, max_tokens=100, related_request_id=call.ctx.request_id
-    )
+    with earlier():
+        answer = await call.ctx.session.create_message(
+            request.params.messages, max_tokens=100, related_request_id=call.ctx.request_id
+        )
     said = getattr(answer.content, "text", "")
     return types.CallToolResult(content=[text(f"LLM response: {said}")])
 
@@ -454,3 +473,69 @@ def extras() -> Extras:
         uri_template="test://template/{id}/data", name="data", description="Data by id", mime_type="application/json"
     )
     return Extras(tools=tools(), resources=resources(), templates=[Template(data, templated)], prompts=prompts())
+
+
+# -- running -------------------------------------------------------------------------------------------------
+
+STABLE, NEXT = "@modelcontextprotocol/conformance", "conformance-next"
+"""The packages of the stable release, and of the one that knows the protocol of 2026."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of a scenario: how many of its checks have which status, and what was said of those that did not succeed."""
+
+    scenario: str
+    counts: dict[str, int]
+    said: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all went well, without a warning."""
+        return not self.said and self.counts.get("SUCCESS", 0) > 0
+
+
+async def judged(url: str, package: str, folder: Path, *options: str) -> dict[str, Verdict]:
+    """What the runner says of the server at that address, by scenario; extensions are left out."""
+    program = HERE / "node_modules" / package / "dist" / "index.js"
+    command = [str(node22()), str(program), "server", "--url", url, "--suite", "all", "-o", str(folder), *options]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env={"PATH": "/usr/bin:/bin"}
+    )
+    said, _ = await process.communicate()
+    found = {}
+    for file in sorted(folder.glob("server-*/checks.json")):
+        name = re.sub(r"^server-|-\d{4}-\d\d-\d\dT.*$", "", file.parent.name)
+        checks = json.loads(file.read_text())
+        told = tuple(f"{c['status']} {c['id']}: {c.get('errorMessage')}" for c in checks if c["status"] not in GOOD)
+        found[name] = Verdict(scenario=name, counts=dict(Counter(c["status"] for c in checks)), said=told)
+    assert found, said.decode()[-2000:]
+    return found
+
+
+GOOD = ("SUCCESS", "INFO", "SKIPPED")
+
+
+async def main(folder: Path) -> int:
+    """Run both releases and say what came of it; how many scenarios did not pass."""
+    async with house(folder) as home, home.served(extras=extras(), token=True) as served:
+        failed = 0
+        for package, *options in (
+            (STABLE,),
+            (NEXT, "--spec-version", "2025-11-25"),
+            (NEXT, "--spec-version", "2026-07-28"),
+        ):
+            found = await judged(served.url, package, folder / f"{len(options)}{options[-1:]}", *options)
+            for each in found.values():
+                failed += not each.passed
+                sys.stdout.write(
+                    f"{package} {' '.join(options)} {each.scenario}: {each.counts} {' '.join(each.said)}\n"
+                )
+        return failed
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as temporary:
+        sys.exit(min(asyncio.run(main(Path(temporary))), 1))

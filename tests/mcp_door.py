@@ -80,10 +80,11 @@ class House:
         return mcp_server(lambda ctx: self.acting(principal), rules=rules or Rules(look=0.05), extras=extras)
 
     def served(
-        self, rules: Rules | None = None, extras: Extras | None = None, **limits: Any
+        self, rules: Rules | None = None, extras: Extras | None = None, *, token: bool = False, **limits: Any
     ) -> AbstractAsyncContextManager[Served]:
-        """A server over HTTP, with everything in front of it that a deployed one has."""
-        return _served(self, rules, extras, limits)
+        """A server over HTTP, with everything in front of it that a deployed one has; with ``token``, something in front of
+        that puts the token of an admin into each request."""
+        return _served(self, rules, extras, limits, token)
 
 
 @asynccontextmanager
@@ -110,7 +111,9 @@ class Porch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        principal = TOKENS.get(dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").removeprefix("Bearer "))
+        principal = TOKENS.get(
+            dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
+        )
         if principal is None or self.within >= self.at_once:
             status = 401 if principal is None else 429
             await JSONResponse({"error": {"code": "permission_denied"}}, status)(scope, receive, self._counted(send))
@@ -150,7 +153,9 @@ class Served:
 
 
 @asynccontextmanager
-async def _served(house: House, rules: Rules | None, extras: Extras | None, limits: Mapping[str, Any]) -> Any:
+async def _served(
+    house: House, rules: Rules | None, extras: Extras | None, limits: Mapping[str, Any], token: bool
+) -> Any:
     def acting(ctx: Context) -> Acting:
         found: Acting = ctx.request.state.acting
         return found
@@ -164,7 +169,9 @@ async def _served(house: House, rules: Rules | None, extras: Extras | None, limi
         async with serving():
             yield
 
-    async with listening(Starlette(routes=[Mount("/mcp", porch)], lifespan=lifespan)) as port:
+    async with listening(
+        Starlette(routes=[Mount("/mcp", Bearer(porch) if token else porch)], lifespan=lifespan)
+    ) as port:
         yield Served(f"http://127.0.0.1:{port}/mcp/", porch)
 
 
@@ -234,5 +241,8 @@ class Bearer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "http":
-            scope = {**scope, "headers": [*scope["headers"], (b"authorization", f"Bearer token-of-{self.role}".encode())]}
+            scope = {
+                **scope,
+                "headers": [*scope["headers"], (b"authorization", f"Bearer token-of-{self.role}".encode())],
+            }
         await self.app(scope, receive, send)
