@@ -28,3 +28,15 @@ def needs(program: str) -> pytest.MarkDecorator:
     """The mark that skips a test where the program is missing; in CI it fails there instead."""
     reason = missing(program)
     return pytest.mark.skipif(reason is not None and not os.environ.get("CI"), reason=reason or "")
+
+
+def node22() -> str | None:
+    """Node 22, which the packages bring along; None where they do not for this machine."""
+    found = sorted(HERE.glob("node_modules/node-linux-*/bin/node"))
+    return str(found[0]) if found else None
+
+
+def needs_node22(package: str) -> pytest.MarkDecorator:
+    """The mark that skips a test where that package or Node 22 is missing; in CI it fails there instead."""
+    reason = None if node22() and (HERE / "node_modules" / package).is_dir() else f"{package}: npm ci --prefix tests/peers"
+    return pytest.mark.skipif(reason is not None and not os.environ.get("CI"), reason=reason or "")

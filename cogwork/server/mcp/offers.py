@@ -83,7 +83,7 @@ def result_schema(output: Schema) -> dict[str, Any]:
             },
             "output": dict(output) or {"description": "What the workflow came to."},
             "questions": {"type": "array", "items": {"type": "object"}, "description": "What people are asked."},
-            "error": {"type": ["object", "null"]},
+            "error": {"type": "object", "description": "Why it failed."},
             "next": {"type": "object", "description": "The call that goes on with it."},
             "resource": {
                 "type": "string",
@@ -147,6 +147,12 @@ class Offers:
         if key not in self._kept:
             self._keep(key, await asyncio.to_thread(_from_file, engine, path))
         return self._kept[key]
+
+    async def of(self, engine: WorkflowEngine, record: WorkflowRecord | None, path: Path | None) -> Offer | None:
+        """The offer of a workflow of the library, or of a file."""
+        if record is not None:
+            return await self.published(engine, record)
+        return await self.filed(engine, path) if path is not None else None
 
     async def find(self, engine: WorkflowEngine, tool: str) -> Offer | None:
         """The offer behind the name of a tool; None where there is none."""

@@ -19,6 +19,7 @@ from cogwork.server.acting import Acting
 from cogwork.server.mcp.calling import Calling
 from cogwork.server.mcp.door import Context, Door, Extras, Rules
 from cogwork.server.mcp.execution_tools import execution_tools
+from cogwork.server.mcp.house_tools import house_tools
 from cogwork.server.mcp.looking import Looking
 from cogwork.server.mcp.refusals import protocol_error
 from cogwork.server.mcp.telling import Telling
@@ -49,7 +50,9 @@ def mcp_server(
     them a round is taken by the process that asked. What is in ``extras`` is served beside the workflows.
     """
     door = Door(acting=acting, rules=rules or Rules(), extras=extras or Extras())
-    door.verbs = {each.tool.name: each for each in (*execution_tools(), *workflow_tools(), *door.extras.tools)}
+    door.verbs = {
+        each.tool.name: each for each in (*workflow_tools(), *execution_tools(), *house_tools(), *door.extras.tools)
+    }
     watch = Watch(door)
     calling, looking, telling = Calling(door), Looking(door), Telling(door, watch)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cogwork.server.mcp.replay import Replay
 
@@ -19,18 +19,44 @@ IDLE_SECONDS: Final = 30 * 60.0
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
-class _Sessions(StreamableHTTPSessionManager):
-    """The SDK's sessions, each with what its own streams have carried.
+class _Transport(StreamableHTTPServerTransport):
+    """One session's streams: what they have carried is the session's own, and a client may read on if it greeted as one that can.
 
-    The SDK would share one store among all, and names streams by the ids that clients give their requests: the first request
-    of one client would be read again by another one.
+    The SDK would share one store among all sessions, and names streams by the ids that clients give their requests: the first
+    request of one client would be read again by another one.
     """
+
+    _greeted = ""
+
+    async def _mint_priming_event(self, stream_id: str, protocol_version: str) -> Any:
+        self._greeted = max(self._greeted, protocol_version)  # the greeting comes first; versions are dates
+        return await super()._mint_priming_event(stream_id, self._greeted)
+
+    def _create_session_message(self, message: Any, request: Any, request_id: Any, protocol_version: str) -> Any:
+        return super()._create_session_message(message, request, request_id, max(self._greeted, protocol_version))
+
+
+class _Sessions(StreamableHTTPSessionManager):
+    """The SDK's sessions, with transports of ours."""
 
     def _admit_session(self, requestor: Any) -> StreamableHTTPServerTransport | None:
         transport = super()._admit_session(requestor)
         if transport is not None:
+            transport.__class__ = _Transport  # the SDK makes it and takes no other class
             transport._event_store = Replay()
         return transport
+
+
+class _Trimmed:
+    """The application, with the white space around values of headers taken off, as HTTP wants and not every server does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
+        await self._app(scope, receive, send)
 
 
 def mcp_asgi(
@@ -73,4 +99,4 @@ def mcp_asgi(
             finally:
                 server.door.closing = True
 
-    return StreamableHTTPASGIApp(sessions), serving
+    return _Trimmed(StreamableHTTPASGIApp(sessions)), serving

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from cogwork.errors import EngineError
 from cogwork.library.entries import WorkflowRecord
 from cogwork.records.tables.library import WORKFLOWS
-from cogwork.server.mcp.offers import Offers, tool_name
+from cogwork.server.mcp.offers import Offer, Offers, tool_name
 from cogwork.settings import CATALOG
 from cogwork.workflow_engine import WorkflowEngine
 from state.values import Json
@@ -143,21 +143,11 @@ def _fits(pattern: str | None, name: str, file: str) -> bool:
 
 async def offered(
     engine: WorkflowEngine, offers: Offers, *, limit: int, cursor: str | None
-) -> tuple[list[Any], str | None]:
+) -> tuple[list[Offer], str | None]:
     """The workflows of that page that can be called, as offers, and the cursor of the next one."""
     page = await listed(engine, None, None, limit=limit, cursor=cursor)
-    found = []
-    for row in page.items:
-        offer = (
-            await offers.published(engine, row.record)
-            if row.record is not None
-            else await offers.filed(engine, row.path)
-            if row.path is not None
-            else None
-        )
-        if offer is not None:
-            found.append(offer)
-    return found, page.cursor
+    found = [await offers.of(engine, row.record, row.path) for row in page.items]
+    return [offer for offer in found if offer is not None], page.cursor
 
 
 def _cursor(at: Key, filters: list[str | None]) -> str:

@@ -101,7 +101,7 @@ def told(execution: Execution, steps: Steps, now: datetime) -> dict[str, Json]:
     so, else ISO 8601."""
     began, ended = execution.started_at, execution.ended_at or now
     about = execution.to_dict()
-    return {
+    stands: dict[str, Json] = {
         "execution_id": execution.id,
         "status": status_of(execution),
         "reason": execution.reason or None,
@@ -123,6 +123,7 @@ def told(execution: Execution, steps: Steps, now: datetime) -> dict[str, Json]:
         "usage": about["usage"],
         **following(execution),
     }
+    return {name: value for name, value in stands.items() if name != "error" or value is not None}
 
 
 def following(execution: Execution) -> dict[str, Json]:

@@ -29,13 +29,17 @@ from state.values import Json
 async def list_workflows(call: Call) -> Answer:
     """A page of workflows of the library, the settings' folders and the catalog."""
     asked = ListWorkflows.model_validate(call.arguments)
-    page = await call.acting.perform(
-        "workflows.read",
-        "workflows",
-        lambda engine: listed(engine, asked.folder, asked.pattern, limit=asked.limit, cursor=asked.cursor),
-    )
-    told = {"workflows": [row.to_dict() for row in page.items], "total_count": page.total, "cursor": page.cursor}
-    return reply(told, call.door.rules)
+
+    async def look(engine: WorkflowEngine) -> dict[str, Json]:
+        page = await listed(engine, asked.folder, asked.pattern, limit=asked.limit, cursor=asked.cursor)
+        rows: list[Json] = []
+        for row in page.items:
+            offer = await call.door.offers.of(engine, row.record, row.path)
+            known = {"description": offer.description, "input": dict(offer.input)} if offer is not None else {}
+            rows.append({**row.to_dict(), **known, "valid": offer is not None})
+        return {"workflows": rows, "total_count": page.total, "cursor": page.cursor}
+
+    return reply(await call.acting.perform("workflows.read", "workflows", look), call.door.rules)
 
 
 async def validate_workflow(call: Call) -> Answer:
