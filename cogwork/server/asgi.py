@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from cogwork.server.doors import opened
 from cogwork.server.gate import Gate
 from cogwork.server.hosts import Hosts
-from cogwork.server.http import health
+from cogwork.server.http import health, triggers
 from cogwork.server.http.api import api
 from cogwork.server.limits import Limits
 from cogwork.server.signing_in import SigningIn
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cogwork.settings import Settings
     from cogwork.workflow_engine import WorkflowEngine
 
-OPEN = (*health.OPEN, "/sign-in", "/static/")
+OPEN = (*health.OPEN, triggers.OPEN, "/sign-in", "/static/")
 """The paths that need no token."""
 
 

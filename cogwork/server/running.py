@@ -38,7 +38,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Take no more, let what is being answered end, and close the doors."""
-        self._application.api.state.doors.draining = True
+        doors = self._application.api.state.doors
+        doors.draining = True
+        await doors.feeds.close()
         await super().shutdown(sockets)
 
 

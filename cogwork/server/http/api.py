@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -13,12 +13,49 @@ from starlette.responses import JSONResponse
 from cogwork.errors import EngineError, ErrorCode
 from cogwork.server.answers import error_answer
 from cogwork.server.faults import engine_error
-from cogwork.server.http import executions, health
+from cogwork.server.http import (
+    agents,
+    batches,
+    conversations,
+    events,
+    executions,
+    health,
+    memory,
+    schedules,
+    sessions,
+    system,
+    triggers,
+    versions,
+    workflows,
+)
+from cogwork.server.http.forms import held
 from state.errors import CogworkError
 
 PREFIX = "/api/v1"
-ROUTERS = (executions.router,)
-_CODES: dict[int, ErrorCode] = {404: "not_found", 405: "invalid_input", 406: "not_acceptable", 413: "too_large"}
+ROUTERS = (
+    workflows.router,
+    versions.router,
+    versions.uses,
+    executions.router,
+    events.router,
+    batches.router,
+    agents.router,
+    agents.handoffs,
+    sessions.router,
+    conversations.of_session,
+    conversations.router,
+    memory.router,
+    schedules.router,
+    triggers.router,
+    system.router,
+)
+_CODES: dict[int, ErrorCode] = {
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
 
 
 def api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
@@ -33,11 +70,13 @@ def api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None 
         lifespan=lifespan,
     )
     made.include_router(health.router)
+    made.include_router(triggers.hooks, dependencies=[Depends(held)])
     for router in ROUTERS:
-        made.include_router(router, prefix=PREFIX)
+        made.include_router(router, prefix=PREFIX, dependencies=[Depends(held)])
     made.add_exception_handler(CogworkError, _refused)
     made.add_exception_handler(RequestValidationError, _unfit)
     made.add_exception_handler(HTTPException, _unrouted)
+    made.add_exception_handler(Exception, _failed)
     return made
 
 
@@ -52,6 +91,11 @@ async def _unfit(request: Request, error: Exception) -> JSONResponse:
     first = problems[0] if problems else {"at": "body", "message": "it does not fit"}
     message = f"{first['at']}: {first['message']}"
     return error_answer(EngineError("invalid_input", message, problems=[*problems]), _id(request))
+
+
+async def _failed(request: Request, error: Exception) -> JSONResponse:
+    """What nobody foresaw, without its inside; the outermost layer writes it into the log."""
+    return error_answer(EngineError("internal", "The server failed; its log has more"), _id(request))
 
 
 async def _unrouted(request: Request, error: Exception) -> JSONResponse:
