@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from cogwork.server.doors import opened
 from cogwork.server.gate import Gate
+from cogwork.server.heads import Heads
 from cogwork.server.hosts import Hosts
 from cogwork.server.http import health, triggers
 from cogwork.server.http.api import api
@@ -40,7 +41,7 @@ class Application:
 
     def _layered(self, inner: ASGIApp) -> ASGIApp:
         chosen = self.settings.server
-        signed = SigningIn(inner, lambda: self.api.state.doors, open_paths=OPEN)
+        signed = SigningIn(Heads(inner), lambda: self.api.state.doors, open_paths=OPEN)
         limited = Limits(signed, chosen.limits)
         named = Hosts(limited, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, open_paths=health.OPEN)
         return Gate(named, secure=chosen.tls is not None)

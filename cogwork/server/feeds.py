@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from cogwork.workflow_engine import WorkflowEngine
 
 KEPT: Final = 512
-"""Events of an execution that are at hand; who is further behind reads the records."""
+KEPT_BYTES: Final = 1024 * 1024
+"""So many of the latest events of an execution are at hand; who is further behind reads the records."""
+LOOKED: Final = 128
+BEHIND: Final = 16
+"""Events that are read at once, for all listeners and for one that is far behind."""
 HEARTBEAT_SECONDS: Final = 15.0
 HEARTBEAT: Final = b": still here\n\n"
 
@@ -97,8 +101,8 @@ class _Feed:
 
     def __init__(self, engine: WorkflowEngine, execution: str, after: int) -> None:
         self._history, self._engine, self._execution = engine.parts.history, engine, execution
-        self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
-        self._reached = after
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._size, self._reached = 0, after
         self.moved, self.over, self.status, self.listeners = asyncio.Event(), False, "", 0
         self._error: EngineError | None = None
         self.task = asyncio.create_task(self._look(), name=f"events of {execution}")
@@ -114,7 +118,9 @@ class _Feed:
             return [each for each in self._kept if each[0] > after] if self._kept[-1][0] > after else []
         if after >= self._reached:
             return []
-        return [(told.seq, encoded(told)) for told in await self._history.read(self._execution, after=after)]
+        return [
+            (told.seq, encoded(told)) for told in await self._history.read(self._execution, after=after, limit=BEHIND)
+        ]
 
     def stir(self) -> None:
         """Wake all who wait."""
@@ -125,10 +131,9 @@ class _Feed:
         try:
             while True:
                 self.status = await self._engine.parts.executions.status_of(self._execution)
-                told = await self._history.read(self._execution, after=self._reached)
+                told = await self._history.read(self._execution, after=self._reached, limit=LOOKED)
                 for each in told:
-                    self._kept.append((each.seq, encoded(each)))
-                    self._reached = each.seq
+                    self._keep(each.seq, encoded(each))
                 self.over = not told and self.status in ENDED
                 if told or self.over:
                     self.stir()
@@ -139,6 +144,12 @@ class _Feed:
         except EngineError as error:
             self._error, self.over = error, True
             self.stir()
+
+    def _keep(self, number: int, event: bytes) -> None:
+        self._kept.append((number, event))
+        self._reached, self._size = number, self._size + len(event)
+        while len(self._kept) > KEPT or (self._size > KEPT_BYTES and len(self._kept) > 1):
+            self._size -= len(self._kept.popleft()[1])
 
     async def close(self) -> None:
         """Look no more."""

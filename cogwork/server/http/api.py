@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -104,9 +105,23 @@ async def _unrouted(request: Request, error: Exception) -> JSONResponse:
     message = (
         f"There is nothing at {request.method} {request.url.path[:200]}" if code == "not_found" else str(error.detail)
     )
-    answer = error_answer(EngineError(code, message), _id(request), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "")
+    answer = error_answer(EngineError(code, message), _id(request), headers)
     answer.status_code = error.status_code
     return answer
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that the path has, of whichever routes."""
+    path = request.url.path.removeprefix(request.scope["root_path"])
+    documented = request.app.openapi()["paths"]
+    found: set[str] = {method.upper() for method in documented.get(path, ())}
+    for each, methods in () if found else documented.items():
+        if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", each), path):
+            found |= {method.upper() for method in methods}
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def _id(request: Request) -> str | None:

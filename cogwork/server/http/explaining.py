@@ -56,7 +56,7 @@ async def _lines(engine: WorkflowEngine, execution: Any, values: Mapping[str, An
     if not isinstance(graph, WorkflowGraph):
         return []
     calls = await engine.parts.saver.calls.of_run(execution.thread, execution.run)
-    status = "unfinished" if execution.status == "pending" else execution.status
+    status: Any = "unfinished" if execution.status == "pending" else execution.status
     summary = RunSummary(
         thread=execution.id,
         run=execution.run,

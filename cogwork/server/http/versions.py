@@ -177,7 +177,7 @@ async def draw(
 @router.get(
     "/spec",
     response_class=Response,
-    responses={200: {"content": {"application/json": {"schema": {"type": "object"}}, YAML: _TEXT}}, **errors()},
+    responses={200: {"content": {"application/json": {"schema": {"type": "object"}}, YAML: {}}}, **errors()},
     openapi_extra={"x-gives": SPECS},
 )
 async def get_spec(
