@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cogwork.executions.store import utc_now
 from cogwork.identity.roles import Principal, Role
 from cogwork.server.acting import Acting, AuditLog
+from cogwork.server.feeds import Feeds
 from cogwork.server.signing_in import Verify
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Doors:
     verify: Verify
     issue: Issue
     audit: AuditLog
+    feeds: Feeds
     draining: bool = False
     _codes: dict[str, datetime] = field(default_factory=dict)
 
@@ -66,6 +68,7 @@ async def opened(settings: Settings, engine: WorkflowEngine | None = None) -> As
     async with own:
         records = own.parts.records
         tokens, audit = Tokens(records), Audit(records, hide=own.app.secrets.redact)
+        feeds = Feeds(own, settings.server.limits.listeners)
 
         async def issue(name: str, role: Role, seconds: float) -> str:
             own_name = f"{name}-{secrets.token_hex(4)}"
@@ -73,7 +76,7 @@ async def opened(settings: Settings, engine: WorkflowEngine | None = None) -> As
             return text
 
         try:
-            yield Doors(engine=own, settings=settings, verify=tokens.verify, issue=issue, audit=audit)
+            yield Doors(engine=own, settings=settings, verify=tokens.verify, issue=issue, audit=audit, feeds=feeds)
         finally:
             audit.close()
 

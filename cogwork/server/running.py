@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import ssl
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -34,6 +35,9 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """End in order at SIGTERM and SIGINT, and with that as the process's own end, not as killed by them."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {which: signal.signal(which, self.handle_exit) for which in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -53,7 +57,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Take no more, let what is being answered end, and close the doors."""
-        self._application.api.state.doors.draining = True
+        doors = self._application.api.state.doors
+        doors.draining = True
+        await doors.feeds.close()
         await super().shutdown(sockets)
 
 
@@ -82,7 +88,7 @@ def serve(settings: Settings, ready: Callable[[str, Application], None]) -> None
         application,
         host=chosen.host,
         port=chosen.port,
-        http=protocol(limits.head_seconds, certified),  # type: ignore[arg-type]
+        http=protocol(limits.head_seconds, limits.stall_seconds, certified),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
