@@ -8,12 +8,13 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from cogwork.errors import EngineError, ErrorCode
 from cogwork.server.answers import error_answer
 from cogwork.server.faults import engine_error
 from cogwork.server.http import executions, health
+from cogwork.server.pages.mounting import mount, page_of
 from state.errors import CogworkError
 
 PREFIX = "/api/v1"
@@ -35,6 +36,7 @@ def api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None 
     made.include_router(health.router)
     for router in ROUTERS:
         made.include_router(router, prefix=PREFIX)
+    mount(made)
     made.add_exception_handler(CogworkError, _refused)
     made.add_exception_handler(RequestValidationError, _unfit)
     made.add_exception_handler(HTTPException, _unrouted)
@@ -54,13 +56,16 @@ async def _unfit(request: Request, error: Exception) -> JSONResponse:
     return error_answer(EngineError("invalid_input", message, problems=[*problems]), _id(request))
 
 
-async def _unrouted(request: Request, error: Exception) -> JSONResponse:
+async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "invalid_input")
     message = (
         f"There is nothing at {request.method} {request.url.path[:200]}" if code == "not_found" else str(error.detail)
     )
-    answer = error_answer(EngineError(code, message), _id(request), error.headers)
+    told = EngineError(code, message)
+    if (page := page_of(request, told, error.status_code)) is not None:
+        return page
+    answer = error_answer(told, _id(request), error.headers)
     answer.status_code = error.status_code
     return answer
 

@@ -78,7 +78,9 @@ def embedded(scene: Scene, link: Link) -> str:
         f'<svg class="graph" width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'role="group" aria-label="{escape(scene.title)}">'
     )
-    return "\n".join([head, _ARROWHEAD, f'<g transform="translate({PAD:.1f} {PAD:.1f})">', *placed.drawing, "</g></svg>"])
+    return "\n".join(
+        [head, _ARROWHEAD, f'<g transform="translate({PAD:.1f} {PAD:.1f})">', *placed.drawing, "</g></svg>"]
+    )
 
 
 def _placed(scene: Scene, link: Link | None) -> _Placed:
