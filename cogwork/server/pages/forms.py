@@ -20,6 +20,8 @@ DEEPEST: Final = 5
 MOST: Final = 60
 """Choices that are offered one by one."""
 _LONG: Final = 200
+_ROOMY: Final = ("group", "lines", "json", "several")
+"""What stands after the others: a schema that was kept does not say in which order its fields were written."""
 _TYPES: Final = {"date": "date", "date-time": "text", "email": "email", "uri": "url", "time": "time"}
 
 
@@ -66,7 +68,7 @@ def filled(schema: Mapping[str, Any], given: Given, prefix: str = "") -> Filled:
     wrong: dict[str, list[str]] = {}
     value = _read(form, wrong)
     if value is _NOTHING:
-        value = {} if form.kind == "group" else None
+        value = {} if schema.get("type") == "object" else None
     if not wrong:
         whole = dict(schema)
         for sentence in faults(whole, with_defaults(whole, value)):
@@ -105,10 +107,15 @@ def _control(
             return replace(made, kind="yes_no", typed=() if value is None else ("true" if value else "false",))
         case "array":
             return _list(root, made, value)
-        case "object" if isinstance(fields := plain.get("properties"), Mapping) and fields and depth < DEEPEST:
+        case "object" if isinstance(fields := plain.get("properties"), Mapping) and depth < DEEPEST and _whole(plain):
             return _group(root, made, fields, value, depth)
         case _:
             return replace(made, typed=() if value is None else (json.dumps(value, ensure_ascii=False, indent=2),))
+
+
+def _whole(schema: Mapping[str, Any]) -> bool:
+    """Whether its fields are all that an object may hold, or at least some are named."""
+    return bool(schema["properties"]) or schema.get("additionalProperties") is False
 
 
 def _group(root: Mapping[str, Any], made: Control, fields: Mapping[str, Any], value: Json, depth: int) -> Control:
@@ -126,7 +133,13 @@ def _group(root: Mapping[str, Any], made: Control, fields: Mapping[str, Any], va
         )
         for key, inner in fields.items()
     )
-    return replace(made, kind="group", inside=inside)
+    place = {key: index for index, key in enumerate(needed)}
+    last = len(place)
+    return replace(
+        made,
+        kind="group",
+        inside=tuple(sorted(inside, key=lambda each: (place.get(_key(each.name), last), each.kind in _ROOMY))),
+    )
 
 
 def _text(made: Control, value: Json) -> Control:

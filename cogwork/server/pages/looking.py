@@ -99,7 +99,8 @@ class Look:
     def rows(self) -> list[dict[str, Json]]:
         """The steps of the table: those that have begun, in their order, each with what is recorded of it."""
         recorded = {str(row["path"]): row for row in self.result.steps}
-        paths = dict.fromkeys([*self.story.steps, *recorded])
+        told = dict.fromkeys([*self.story.steps, *recorded])
+        paths = [path for path in told if not path.endswith("]")]  # an item of a loop is what is inside it
         return [self._row(path, recorded.get(path) or {}) for path in paths]
 
     def _row(self, path: str, recorded: Mapping[str, Json]) -> dict[str, Json]:
@@ -222,9 +223,11 @@ def _why(look: Look, values: Mapping[str, Any], calls: Mapping[str, Any], path: 
     from cogwork.cli.why import Case
 
     try:
-        return tuple(Case(look.plan, values, calls=calls).explanation(path))
+        told = Case(look.plan, values, calls=calls).explanation(path)
     except (CogworkError, KeyError):  # a path that only the history knows
         return ()
+    shown = ("It ran from", "Call", "    ", "It took")  # these stand on the page already
+    return tuple(line for line in told if not line.startswith(shown))
 
 
 def _fields(planned: Any) -> Mapping[str, Json]:

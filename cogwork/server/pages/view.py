@@ -183,11 +183,11 @@ def _environment() -> Environment:
         "part": lambda name: quote(str(name), safe=""),
         "digest": digest,
     }
-    made.globals |= {"with_query": with_query, "version": _version()}
+    made.globals |= {"with_query": with_query, "files": _files()}
     return made
 
 
-def _version() -> str:
+def _files() -> str:
     """Of the styles and scripts together, so that a new one is fetched at once."""
     parts = b"".join(path.read_bytes() for path in sorted(STATIC.iterdir()) if path.is_file())
     return hashlib.sha256(parts).hexdigest()[:10]

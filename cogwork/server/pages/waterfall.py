@@ -28,7 +28,7 @@ def waterfall(steps: Sequence[Told], now: datetime) -> Markup:
     total = max((end - begin).total_seconds(), 0.001)
     marks, most = axis(total)
     height = TOP + ROW * len(timed) + 6
-    scale = (WIDTH - LABEL - 70) / most
+    scale = (WIDTH - LABEL - 130) / most
     parts = [_head("waterfall", WIDTH, height, f"Timeline of {len(timed)} steps over {span(total)}")]
     for mark in marks:
         x = LABEL + mark * scale
@@ -51,9 +51,7 @@ def _bars(step: Told, y: float, begin: datetime, now: datetime, scale: float) ->
         right = max(right, x + wide)
     took = sum(((each.ended or now) - each.began).total_seconds() for each in step.attempts)
     tries = f" · {len(step.attempts)} attempts" if len(step.attempts) > 1 else ""
-    end, x = ("end", right - 6) if right > WIDTH - 130 else ("start", right + 6)
-    inside = " inside" if end == "end" else ""
-    yield f'<text class="took{inside}" x="{x:.1f}" y="{y + 15:.1f}" text-anchor="{end}">{escape(span(took) + tries)}</text></g>'
+    yield f'<text class="took" x="{right + 6:.1f}" y="{y + 15:.1f}">{escape(span(took) + tries)}</text></g>'
 
 
 def _said(step: Told, now: datetime) -> str:
@@ -75,16 +73,19 @@ def over_time(buckets: Sequence[Mapping[str, Any]]) -> Markup:
     counts = [sum(bucket["status_counts"].values()) for bucket in buckets]
     slow = [bucket["p95_duration"] or 0.0 for bucket in buckets]
     cost = [bucket["cost_usd"] or 0.0 for bucket in buckets]
+    panels: list[tuple[Any, ...]] = [(_stacks, buckets, max(counts))]
+    panels += [(_lines, buckets, max(slow))] if any(slow) else []
+    panels += [(_costs, cost)] if any(cost) else []
+    height = 12 + len(panels) * _STEP
     parts = [
-        _head("figures", WIDTH, 372, f"Executions, durations and cost over {len(buckets)} days; the table has them")
+        _head("figures", WIDTH, height, f"Executions, durations and cost over {len(buckets)} days, as in the table")
     ]
-    parts += _stacks(buckets, max(counts, default=0))
-    parts += _lines(buckets, max(slow, default=0.0))
-    parts += _costs(cost)
+    for row, (draw, *given) in enumerate(panels):
+        parts += draw(row, *given)
     for index in _labelled(len(buckets)):
         day = str(buckets[index]["from"])[5:10]
         parts.append(
-            f'<text class="tick" x="{_x(index + 0.5, len(buckets)):.1f}" y="366" text-anchor="middle">{day}</text>'
+            f'<text class="tick" x="{_x(index + 0.5, len(buckets)):.1f}" y="{height - 4:.0f}" text-anchor="middle">{day}</text>'
         )
     return Markup("\n".join([*parts, "</svg>"]))
 
@@ -110,8 +111,8 @@ def _panel(row: int, title: str, most: float, write: Any, *, whole: bool = False
     return parts, base, _TALL / top
 
 
-def _stacks(buckets: Sequence[Mapping[str, Any]], most: int) -> Iterator[str]:
-    parts, base, unit = _panel(0, "Executions", most, lambda mark: f"{mark:.0f}", whole=True)
+def _stacks(row: int, buckets: Sequence[Mapping[str, Any]], most: int) -> Iterator[str]:
+    parts, base, unit = _panel(row, "Executions", most, lambda mark: f"{mark:.0f}", whole=True)
     yield from parts
     for index, bucket in enumerate(buckets):
         y, left, right = base, _x(index + 0.15, len(buckets)), _x(index + 0.85, len(buckets))
@@ -125,8 +126,8 @@ def _stacks(buckets: Sequence[Mapping[str, Any]], most: int) -> Iterator[str]:
                 )
 
 
-def _lines(buckets: Sequence[Mapping[str, Any]], most: float) -> Iterator[str]:
-    parts, base, unit = _panel(1, "Duration: median (solid) and 95th percentile (dashed)", most, span)
+def _lines(row: int, buckets: Sequence[Mapping[str, Any]], most: float) -> Iterator[str]:
+    parts, base, unit = _panel(row, "Duration: median (solid) and 95th percentile (dashed)", most, span)
     yield from parts
     for name in ("p50_duration", "p95_duration"):
         known = [(i, bucket[name]) for i, bucket in enumerate(buckets) if bucket[name] is not None]
@@ -137,8 +138,8 @@ def _lines(buckets: Sequence[Mapping[str, Any]], most: float) -> Iterator[str]:
             yield f'<circle class="dot {name[:3]}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
 
 
-def _costs(cost: Sequence[float]) -> Iterator[str]:
-    parts, base, unit = _panel(2, "Cost", max(cost, default=0.0), money)
+def _costs(row: int, cost: Sequence[float]) -> Iterator[str]:
+    parts, base, unit = _panel(row, "Cost", max(cost, default=0.0), money)
     yield from parts
     for index, value in enumerate(cost):
         if value:

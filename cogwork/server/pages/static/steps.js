@@ -16,8 +16,15 @@ export function steps(stream) {
     event.target.closest("a").dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
   });
   document.addEventListener("parts", mark);
-  addEventListener("popstate", () => location.reload());
+  // Going back to another step loads the page as it was then; going to a place within the page does not.
+  addEventListener("popstate", () => { if (chosen() !== shown) location.reload(); });
   mark();
+}
+
+let shown = chosen();
+
+function chosen() {
+  return new URL(location.href).searchParams.get("step");
 }
 
 async function show(address, stream, focus) {
@@ -32,6 +39,7 @@ async function show(address, stream, focus) {
   }
   here.replaceWith(document.importNode(there, true));
   history.pushState(null, "", address);
+  shown = chosen();
   localised(document);
   mark();
   const main = fresh.querySelector("main[data-stream]");
@@ -49,7 +57,7 @@ async function show(address, stream, focus) {
 
 // Which box is shown.
 function mark() {
-  const step = new URL(location.href).searchParams.get("step");
+  const step = chosen();
   for (const link of document.querySelectorAll("[data-graph] a")) {
     const own = new URL(link.getAttribute("href"), location.href).searchParams.get("step");
     link.classList.toggle("chosen", Boolean(step) && own === step.replace(/\[\d+\]/g, ""));
