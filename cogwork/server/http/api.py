@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from cogwork.errors import EngineError, ErrorCode
 from cogwork.server.answers import error_answer
@@ -30,6 +30,7 @@ from cogwork.server.http import (
     workflows,
 )
 from cogwork.server.http.forms import held
+from cogwork.server.pages.mounting import mount, page_of
 from state.errors import CogworkError
 
 PREFIX = "/api/v1"
@@ -74,6 +75,7 @@ def api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None 
     made.include_router(triggers.hooks, dependencies=[Depends(held)])
     for router in ROUTERS:
         made.include_router(router, prefix=PREFIX, dependencies=[Depends(held)])
+    mount(made)
     made.add_exception_handler(CogworkError, _refused)
     made.add_exception_handler(RequestValidationError, _unfit)
     made.add_exception_handler(HTTPException, _unrouted)
@@ -99,16 +101,19 @@ async def _failed(request: Request, error: Exception) -> JSONResponse:
     return error_answer(EngineError("internal", "The server failed; its log has more"), _id(request))
 
 
-async def _unrouted(request: Request, error: Exception) -> JSONResponse:
+async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "invalid_input")
     message = (
         f"There is nothing at {request.method} {request.url.path[:200]}" if code == "not_found" else str(error.detail)
     )
+    told = EngineError(code, message)
+    if (page := page_of(request, told, error.status_code)) is not None:
+        return page
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "")
-    answer = error_answer(EngineError(code, message), _id(request), headers)
+    answer = error_answer(told, _id(request), headers)
     answer.status_code = error.status_code
     return answer
 

@@ -132,7 +132,8 @@ def _box(
     dash = ' stroke-dasharray="4 3"' if box.state in ("skipped", "cancelled") else ""
     yield f"<g><title>{escape(f'{box.id} ({box.kind}) {box.state} {box.note}'.strip())}</title>"
     if leads is not None:
-        name = escape(", ".join(filter(None, (box.id, box.kind, box.state, box.note))))
+        kind = "" if box.kind == _subtitle(box) else box.kind
+        name = escape(", ".join(filter(None, (f"{box.id} {_subtitle(box)}", kind, box.state))))
         yield f'<a class="box k-{box.kind} s-{box.state or "none"}" href="{escape(leads)}" aria-label="{name}">'
     yield (
         f'<rect class="paper" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{_round(box)}" '

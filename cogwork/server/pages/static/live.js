@@ -1,0 +1,80 @@
+// Follows a stream of the server that sends those parts of the page that have changed, and puts them in their places.
+import { localised } from "./times.js";
+
+// What is told of is a part of this page, as the server has rendered it, with everything that is data escaped.
+function replaced(region, part) {
+  const within = region.contains(document.activeElement) ? trace(region) : null;
+  const open = new Set([...region.querySelectorAll("details[open]")].map(nameOf));
+  const scrolled = [...region.querySelectorAll(".scroller, .value")].map((each) => [each.scrollLeft, each.scrollTop]);
+  const fresh = new DOMParser().parseFromString(part.html, "text/html");
+  region.replaceChildren(...fresh.body.childNodes);
+  region.dataset.live = part.digest;
+  for (const each of region.querySelectorAll("details")) if (open.has(nameOf(each))) each.open = true;
+  [...region.querySelectorAll(".scroller, .value")].forEach((each, index) => {
+    if (scrolled[index]) [each.scrollLeft, each.scrollTop] = scrolled[index];
+  });
+  localised(region);
+  if (within) restore(region, within);
+}
+
+function nameOf(details) {
+  return details.id || details.querySelector("summary").textContent;
+}
+
+// Where the focus is, so that it can be put back: by id, by where a link leads, or by what a button says.
+function trace(region) {
+  const at = document.activeElement;
+  return { id: at.id, href: at.getAttribute("href"), text: at.textContent.trim(), tag: at.localName, label: at.getAttribute("aria-label") };
+}
+
+function restore(region, was) {
+  const all = [...region.querySelectorAll("a, button, input, select, textarea, summary, [tabindex]")];
+  const found =
+    (was.id && all.find((each) => each.id === was.id)) ||
+    (was.href && all.find((each) => each.getAttribute("href") === was.href)) ||
+    (was.label && all.find((each) => each.getAttribute("aria-label") === was.label)) ||
+    all.find((each) => each.localName === was.tag && each.textContent.trim() === was.text);
+  if (found) found.focus({ preventScroll: true });
+}
+
+// Somebody who is filling in a form is not interrupted.
+function busy(region) {
+  const at = document.activeElement;
+  return region.contains(at) && at.matches("input, select, textarea");
+}
+
+export function applied(parts) {
+  const told = document.getElementById("told");
+  const before = said();
+  for (const part of parts) {
+    const region = document.getElementById(`live-${part.name}`);
+    if (region && region.dataset.live !== part.digest && !busy(region)) replaced(region, part);
+  }
+  if (told && said() !== before) told.textContent = said();
+  document.dispatchEvent(new CustomEvent("parts"));
+}
+
+function said() {
+  const found = document.querySelector("[data-said]");
+  return found ? found.dataset.said : "";
+}
+
+export function follow(main) {
+  let source = null;
+  const stop = () => source && source.close();
+  const begin = () => {
+    stop();
+    source = new EventSource(main.dataset.stream);
+    source.onmessage = (event) => applied(JSON.parse(event.data));
+    source.addEventListener("over", () => {
+      stop();
+      main.dataset.over = "true";
+    });
+    source.onopen = () => { main.dataset.following = "true"; };
+  };
+  begin();
+  // A page that is left lets go of its stream, and one that is come back to takes it up.
+  addEventListener("pagehide", stop);
+  addEventListener("pageshow", (event) => { if (event.persisted) begin(); });
+  return { again: (address) => { main.dataset.stream = address; if (!main.dataset.over) begin(); } };
+}
