@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cogwork.executions.recorder import Recorder
     from cogwork.records.bundles import Bundles
     from cogwork.records.database import Records
+    from cogwork.remote.instances import Instances
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
     from cogwork.tools.mcp.servers import Servers
@@ -68,6 +69,7 @@ class App:
             finder=self.finder,
             secrets=self.secrets,
             result_limits=ResultLimits(usual=chosen.max_result_bytes, by_tool=chosen.result_bytes),
+            labels=frozenset(chosen.labels),
         )
 
     @cached_property
@@ -124,6 +126,13 @@ class App:
             Sources(environment=environment(), secret=lambda name: str(self.secrets.resolve(name))),
             self.breakers,
         )
+
+    @cached_property
+    def instances(self) -> Instances:
+        """The other instances of the settings."""
+        from cogwork.remote.instances import Instances
+
+        return Instances(self.settings.instances, self.breakers, environment())
 
     def close(self) -> None:
         """Close the connections to other people's servers, end those that were started, and close the records."""

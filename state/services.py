@@ -351,7 +351,10 @@ class ResultLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """All that a graph is bound to when it is built; without a ``finder`` nobody can search the tools."""
+    """All that a graph is bound to when it is built; without a ``finder`` nobody can search the tools.
+
+    ``labels`` are those of the instance, for workflows that require some; None where nobody minds.
+    """
 
     tools: Tools
     models: Models
@@ -359,3 +362,4 @@ class Services:
     finder: ToolFinder | None = None
     secrets: Secrets = field(default_factory=NoSecrets)
     result_limits: ResultLimits = field(default_factory=ResultLimits)
+    labels: frozenset[str] | None = None

@@ -13,11 +13,11 @@ from starlette.responses import JSONResponse
 from cogwork.errors import EngineError, ErrorCode
 from cogwork.server.answers import error_answer
 from cogwork.server.faults import engine_error
-from cogwork.server.http import executions, health
+from cogwork.server.http import executions, health, remote
 from state.errors import CogworkError
 
 PREFIX = "/api/v1"
-ROUTERS = (executions.router,)
+ROUTERS = (executions.router, remote.router)
 _CODES: dict[int, ErrorCode] = {404: "not_found", 405: "invalid_input", 406: "not_acceptable", 413: "too_large"}
 
 
