@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -69,20 +70,22 @@ def engine_of(folder: Path, name: str, **given: Any) -> WorkflowEngine:
 
 
 def _tools(folder: Path, name: str) -> list[Any]:
-    """``ledger.look`` reads and ``ledger.change`` writes; both wait while the file ``hold-NAME`` is there."""
+    """``ledger.look`` reads and ``ledger.change`` writes; each waits while the file ``hold-NAME-look`` or
+    ``hold-NAME-change`` is there."""
     from cogwork.tools.function import FunctionTool
 
-    async def noted(context: CallContext, n: int) -> int:
-        import asyncio
+    def made(verb: str) -> Any:
+        async def noted(context: CallContext, n: int) -> int:
+            _append(folder, f"begin {name} {context.step}")
+            while (folder / f"hold-{name}-{verb}").exists():
+                await asyncio.sleep(0.01)
+            _append(folder, f"end {name} {context.step}")
+            return n + 1
 
-        _append(folder, f"begin {name} {context.step}")
-        while (folder / f"hold-{name}").exists():
-            await asyncio.sleep(0.01)
-        _append(folder, f"end {name} {context.step}")
-        return n + 1
+        return noted
 
     return [
-        FunctionTool.from_function(noted, name=f"ledger.{verb}", description="Note it.", effect=effect)  # type: ignore[arg-type]
+        FunctionTool.from_function(made(verb), name=f"ledger.{verb}", description="Note it.", effect=effect)  # type: ignore[arg-type]
         for verb, effect in (("look", "read"), ("change", "write"))
     ]
 
@@ -150,9 +153,9 @@ class Served:
         self.process.kill()
         self.process.wait()
 
-    def hold(self) -> Path:
-        """Let its tools wait; until the file is gone."""
-        path = self.folder / f"hold-{self.name}"
+    def hold(self, verb: str) -> Path:
+        """Let its tool ``look`` or ``change`` wait until the file is gone."""
+        path = self.folder / f"hold-{self.name}-{verb}"
         path.touch()
         return path
 
@@ -214,7 +217,7 @@ async def _verify(token: str) -> Any:
 
     if token == TOKEN:
         return Principal(id="tests", name="tests", role="operator")
-    raise EngineError("unauthenticated", "The token has expired" if token == "expired" else "The token is not valid")
+    raise EngineError("unauthenticated", "The token has expired" if token == "expired-token" else "The token is not valid")
 
 
 if __name__ == "__main__":
