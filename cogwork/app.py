@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cogwork.observability.telemetry import Telemetry
     from cogwork.records.bundles import Bundles
     from cogwork.records.database import Records
+    from cogwork.remote.instances import Instances
     from cogwork.sealing.keys import Ring
     from cogwork.store.checkpoints import SqliteCheckpoints
     from cogwork.store.postgres import PostgresCheckpoints
@@ -71,6 +72,7 @@ class App:
             secrets=self.secrets,
             result_limits=ResultLimits(usual=chosen.max_result_bytes, by_tool=chosen.result_bytes),
             watch=self.telemetry,
+            labels=frozenset(chosen.labels),
         )
 
     @cached_property
@@ -141,6 +143,13 @@ class App:
             Sources(environment=environment(), secret=lambda name: str(self.secrets.resolve(name))),
             self.breakers,
         )
+
+    @cached_property
+    def instances(self) -> Instances:
+        """The other instances of the settings."""
+        from cogwork.remote.instances import Instances
+
+        return Instances(self.settings.instances, self.breakers, environment())
 
     def close(self) -> None:
         """Close the connections to other people's servers, end those that were started, close the records, and send what is

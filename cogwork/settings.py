@@ -17,6 +17,8 @@ from cogwork.isolation.limits import Isolation
 from cogwork.models.provider import ModelFacts, ModeModel, Provider
 from cogwork.observability.section import Observability
 from cogwork.origins import Sources, WrongSettings, faults, strangers, unread
+from cogwork.remote.sections import HERE, InstanceSection, Label, RemoteSection
+from cogwork.remote.sections import NAME as INSTANCE
 from cogwork.sealing.keys import KeySource
 from cogwork.secrets import SecretSource
 from cogwork.sections import Engine, History, Lasting, QueueSection, Retention, Server
@@ -155,6 +157,15 @@ class Settings(BaseSettings):
 
     engine: Engine = Field(default_factory=Engine, description="How workers work: a table.")
     server: Server = Field(default_factory=Server, description="The server that `cogwork serve` starts: a table.")
+    labels: list[Label] = Field(
+        default_factory=list, description="What this instance is known by, such as eu; workflows may require labels."
+    )
+    instances: dict[str, InstanceSection] = Field(
+        default_factory=dict, description="Other instances that may run executions, by name; see docs/remote.md."
+    )
+    remote: RemoteSection = Field(
+        default_factory=RemoteSection, description="How executions find their instance: a table."
+    )
     queues: dict[str, QueueSection] = Field(
         default_factory=dict,
         description="Queues beside the default one, by name: limits on what runs at once and begins.",
@@ -213,6 +224,15 @@ class Settings(BaseSettings):
                 f"a queue cannot be named {wrong[0]!r}: letters, digits, _ and - after a letter, and not cogwork"
             )
         return queues
+
+    @field_validator("instances")
+    @classmethod
+    def _instances(cls, instances: dict[str, InstanceSection]) -> dict[str, InstanceSection]:
+        if wrong := [name for name in instances if not INSTANCE.fullmatch(name) or name == HERE]:
+            raise ValueError(
+                f"an instance cannot be named {wrong[0]!r}: letters, digits, _ and - after a letter, and not {HERE}"
+            )
+        return instances
 
     @field_validator("mcp_servers")
     @classmethod

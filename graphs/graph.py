@@ -23,6 +23,7 @@ from graphs.analysis.plan import Plan
 from graphs.calls import Call, classify
 from graphs.keeping import heeded, kept_by, owned_name, recorded, timed, void_pause
 from graphs.language.dump import digest
+from graphs.locality import admit
 from graphs.runtime.steps import SCHEDULER
 from graphs.schemas import input_model, output_model
 from graphs.streams import Filter
@@ -92,6 +93,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
             InputRefused, AnswerRefused, NotResumable: before anything runs or is written.
             WorkflowFailed: after the last chunk of a run that failed.
             WorkflowCancelled: after the last chunk of a run that somebody cancelled.
+            Fault: ``permission_denied``; this instance lacks labels that the workflow requires.
         """
         config = self._known(config)
         async with self._owned(config) as kept:
@@ -104,6 +106,7 @@ class WorkflowGraph(CompiledStateGraph[Any, Any, Any, Any]):
         self, input: Any, config: RunnableConfig | None, durable: Durable | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Any]:
         """One call of the graph by the owner of its thread."""
+        admit(self.plan, self.services)
         call = await classify(self, input, config, kwargs.get("context"))
         kept = Filter(self.stream_mode, kwargs)
         own = call.durable and kwargs.get("control") is None

@@ -375,6 +375,11 @@ class Services:
     """All that a graph is bound to when it is built; without a ``finder`` nobody can search the tools, without a ``watch``
     nobody watches the calls."""
 
+    """All that a graph is bound to when it is built; without a ``finder`` nobody can search the tools.
+
+    ``labels`` are those of the instance, for workflows that require some; None where nobody minds.
+    """
+
     tools: Tools
     models: Models
     prompts: Prompts
@@ -382,3 +387,4 @@ class Services:
     secrets: Secrets = field(default_factory=NoSecrets)
     result_limits: ResultLimits = field(default_factory=ResultLimits)
     watch: CallWatch | None = None
+    labels: frozenset[str] | None = None

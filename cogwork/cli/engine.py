@@ -1,4 +1,4 @@
-"""The commands of the engine: ``worker``, ``start``, ``executions``, ``follow``, ``batch``."""
+"""The commands of the engine: ``worker``, ``executions``, ``follow``, ``batch``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cogwork.cli import context, exits, overriding, render, shown
-from cogwork.cli.runs import Pairs, Whole
+from cogwork.cli import context, elsewhere, exits, render, shown
 
 if TYPE_CHECKING:
     from cogwork.engine.parts import Parts
-    from cogwork.executions.record import Execution
 
 Tags = Annotated[
     list[str], typer.Option("--tag", help="A tag; may be repeated.", default_factory=list, show_default=False)
@@ -127,86 +124,6 @@ def _at_end_of_input(stop: asyncio.Event) -> None:
     threading.Thread(target=read, name="cogwork-stdin", daemon=True).start()
 
 
-def start(
-    workflow: context.WorkflowName,
-    pairs: Pairs,
-    sets: overriding.Sets,
-    tags: Tags,
-    given: Whole = None,
-    overrides: overriding.File = None,
-    mode: Annotated[str, typer.Option(help="async, or isolated: in a process of its own.")] = "async",
-    priority: Annotated[str, typer.Option(help="high, normal, low, or a number; the lowest goes first.")] = "normal",
-    queue: Annotated[str | None, typer.Option(help="One of the settings' queues.", show_default=False)] = None,
-    timeout: Annotated[str | None, typer.Option(help="Working time, such as 10m.", show_default=False)] = None,
-    deadline: Annotated[str | None, typer.Option(help="Instant, ISO 8601.", show_default=False)] = None,
-    delay: Annotated[str | None, typer.Option(help="Begin no sooner than after this time.", show_default=False)] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="Idempotency key: asked twice, it runs once.", show_default=False)
-    ] = None,
-    tenant: Annotated[str, typer.Option(help="For whom it runs.", show_default=False)] = "",
-    wait: Wait = False,
-    json: context.Json = False,
-) -> None:
-    """Ask for an execution: it is put into the queue, and a worker runs it (`cogwork worker`)."""
-    options = {
-        "mode": mode,
-        "priority": int(priority) if priority.isdigit() else priority,
-        "tags": tags,
-        "tenant": tenant,
-        **{
-            name: value
-            for name, value in {
-                "queue": queue,
-                "timeout": timeout,
-                "deadline": deadline,
-                "delay": delay,
-                "idempotency_key": key,
-            }.items()
-            if value
-        },
-    }
-    said = _Said(pairs, given, sets, overrides)
-    execution = asyncio.run(_started(workflow, said, options, wait=wait))
-    if json:
-        render.write_json(execution.to_dict())
-    else:
-        shown.told(execution)
-    raise typer.Exit(shown.code(execution))
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What was said of the input and of overrides, to be understood by the workflow."""
-
-    pairs: list[str]
-    given: str | None
-    sets: list[str]
-    overrides: str | None
-
-    def understood(self, graph: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The input and the overrides."""
-        from cogwork.cli.values import gathered
-        from graphs.graph import WorkflowGraph
-
-        if isinstance(graph, WorkflowGraph):
-            found = graph.plan.documents[0]
-            input = gathered(found.spec.input, self.pairs, self.given)
-            return input, overriding.given(found, self.sets, self.overrides)
-        return gathered(graph.input_schema, self.pairs, self.given), {}
-
-
-async def _started(workflow: str, said: _Said, options: dict[str, Any], *, wait: bool) -> Execution:
-    from cogwork.executions.options import options_of
-
-    async with opened() as parts:
-        starting = parts.starting
-        input, overrides = said.understood((await starting.graph(workflow, options_of({})))[0])
-        options |= {"overrides": overrides} if overrides else {}
-        request, _ = await starting.request(workflow, input, options_of(options))
-        execution = await parts.dispatch.start(request)
-        return await parts.dispatch.wait(execution.id) if wait else execution
-
-
 def executions(
     tags: Tags,
     workflow: Annotated[str | None, typer.Option(help="Only those of this workflow.", show_default=False)] = None,
@@ -265,8 +182,9 @@ def follow(
         async with opened() as parts:
             await parts.executions.get(name)
             over = lambda status: status not in ("pending", "running")  # noqa: E731
-            async for each in parts.history.follow(name, after=after, ended=over):
-                shown.told_event(each, json=json)
+            async with elsewhere.mirrored(parts, name):
+                async for each in parts.history.follow(name, after=after, ended=over):
+                    shown.told_event(each, json=json)
 
     asyncio.run(seen())
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from cogwork.cli import context, render
+from cogwork.cli import context, elsewhere, render
 from cogwork.cli.exits import MISSING, Refusal
 from cogwork.cli.reasons import aftermath, brief_cause, brief_error, brief_status, brief_usage, money, remarks
 
@@ -22,6 +22,8 @@ StepName = Annotated[str | None, typer.Argument(metavar="[STEP]", help="Path of 
 
 def status(name: context.RunName, json: context.Json = False) -> None:
     """What a run is doing, or what it waits for."""
+    if (remote := elsewhere.remote_execution(name)) is not None:
+        elsewhere.status(remote, json=json)
     summary = _found(name)
     if json:
         render.write_json(summary.to_dict())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cogwork.cli import context, render, shown
+from cogwork.cli import context, elsewhere, render, shown
 from cogwork.cli.engine import Name, opened
 from cogwork.cli.exits import Refusal
 
@@ -56,6 +56,8 @@ async def _found(name: str) -> tuple[ExecutionResult, Settings]:
     from cogwork.engine.results import result_for
 
     async with opened() as parts:
+        if (await parts.executions.get(name)).mode == "remote":
+            await elsewhere.attended(parts, name, elsewhere.MOMENT)
         return await result_for(parts, name), parts.house.settings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,7 @@ from cogwork.cli import (
     fork,
     health,
     inspect,
+    instances,
     library,
     mcp,
     migrate,
@@ -37,6 +39,7 @@ from cogwork.cli import (
     serve,
     sessions,
     simulate,
+    starting,
     stats,
     stopping,
     tokens,
@@ -97,19 +100,21 @@ def root(
     """Agent workflows as data: check them, run them, answer them, see them."""
 
 
-for _panel, _commands in {
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Runs": (
         *(runs.run, runs.resume, chain.chain, chain.call, stopping.pause, stopping.cancel, fork.fork),
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Executions": (
-        *(engine.start, engine.batch, engine.executions, engine.follow, result.result, engine.worker, serve.serve),
+        *(starting.start, engine.batch, engine.executions, engine.follow, result.result, engine.worker),
+        *(serve.serve, instances.instances),
         *(stats.stats, health.health, migrate.migrate, chat.chat),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
     "What there is": (catalog.workflows, catalog.modes, models.models, agents.agents, mcp.mcp, config.config),
     "Upkeep": (clean.clean, audit.audit, encrypt.encrypt, backup.backup, backup.restore),
-}.items():
+}
+for _panel, _commands in _COMMANDS.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
 cli.add_typer(library.library, rich_help_panel="What there is")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cogwork.cli import context, overriding
+from cogwork.cli import context, elsewhere, overriding
 from cogwork.cli.answers import Given
 from cogwork.cli.exits import MISSING, Refusal
 
@@ -116,12 +116,14 @@ def resume(
 
     The run goes on with the workflow as it was when the run began.
     """
+    options = Given(fields=tuple(fields), whole=tuple(answers), limits=tuple(limits))
+    if (remote := elsewhere.remote_execution(name)) is not None:
+        elsewhere.resumed(remote, options, json=json)
     app = context.opened()
     with app.checkpoints() as saver:
         summary = context.runs_of(saver).find(name)
         _refuse_ended(summary)
         graph = kept_graph(app, summary, saver)
-        options = Given(fields=tuple(fields), whole=tuple(answers), limits=tuple(limits))
         _resume(graph, summary, options, json=json, no_input=no_input)
 
 

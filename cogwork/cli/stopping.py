@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from cogwork.cli import context, exits, render
+from cogwork.cli import context, elsewhere, exits, render
 from cogwork.cli.exits import MISSING, Refusal
 from cogwork.cli.reasons import aftermath, brief_status
 
@@ -32,6 +32,8 @@ def pause(
 
     Nothing new begins; reads and model calls in flight are given up and made again later, writes in flight end first.
     """
+    if (remote := elsewhere.remote_execution(name)) is not None:
+        elsewhere.paused(remote, wait=wait, json=json)
     with context.kept_runs(context.opened()) as runs:
         summary = runs.find(name)
         if summary.status != "running":
@@ -57,6 +59,8 @@ def cancel(
     """
     from cogwork.cli.runs import kept_graph
 
+    if (remote := elsewhere.remote_execution(name)) is not None:
+        elsewhere.cancelled(remote, reason=reason, undo=undo, wait=wait, json=json)
     app = context.opened()
     with context.kept_runs(app) as runs:
         summary = runs.find(name)

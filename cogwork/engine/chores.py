@@ -32,6 +32,10 @@ def chores(parts: Parts, *, sweep: Callable[[], Any] | None = None) -> list[Chor
         Chore(name="orphans", seconds=5.0, do=lambda: orphans(parts)),
         Chore(name="tidy", seconds=600.0, do=lambda: tidy(parts)),
     ]
+    if parts.house.instances:
+        from cogwork.remote.looking import look
+
+        found.append(Chore(name="remote", seconds=parts.house.settings.remote.look, do=lambda: look(parts)))
     return [*found, Chore(name="sweep", seconds=3600.0, do=sweep)] if sweep is not None else found
 
 

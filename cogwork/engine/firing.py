@@ -51,7 +51,8 @@ class QueueStarter:
         chosen = options_of(options, idempotency_key=idempotency_key)
         if chosen.mode == "sync":
             raise EngineError("invalid_input", "What a worker starts runs in the queue: its mode is async or isolated")
-        starting = Starting(self._parts.library, self._parts.graphs, origin)
+        place = self._parts.starting.place
+        starting = Starting(self._parts.library, self._parts.graphs, origin, place=place)
         source = f"{workflow}@{version}" if version else workflow
         request, _ = await starting.request(source, input if isinstance(input, dict) else {}, chosen)
         return (await self._parts.dispatch.start(request)).id

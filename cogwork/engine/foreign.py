@@ -14,6 +14,7 @@ from cogwork.executions.settling import Settled, settle, step_row
 from cogwork.executions.statuses import ENDED
 from cogwork.library.code_graph import REASON, cancelled, status_of
 from cogwork.library.code_steps import output_of
+from cogwork.remote.graph import RemoteGraph
 from graphs.graph import WorkflowGraph
 from graphs.keeping import SHUTDOWN
 from graphs.witnessing import step_facts
@@ -116,7 +117,7 @@ def run_of(snapshot: Any) -> Mapping[str, Json]:
 
 def end_of(graph: Any, snapshot: Any) -> Settled | None:
     """The end that the thread's run has come to; None where it goes on, or has not begun."""
-    if "__start__" in snapshot.next:
+    if "__start__" in snapshot.next or isinstance(graph, RemoteGraph):
         return None
     graph = graph.graph if isinstance(graph, IsolatedGraph) else graph
     if graph is None:
@@ -142,6 +143,8 @@ def end_of(graph: Any, snapshot: Any) -> Settled | None:
 
 async def asking(graph: Any, snapshot: Any, config: RunnableConfig, given: set[str]) -> set[str]:
     """The steps at which the run asks something; all that are ``given`` where nobody here can tell."""
+    if isinstance(graph, RemoteGraph):
+        return given
     if isinstance(graph, IsolatedGraph):
         if graph.graph is None:
             return given

@@ -16,6 +16,7 @@ from cogwork.errors import EngineError
 from cogwork.executions.options import Options, options_of
 from cogwork.executions.record import Execution
 from cogwork.executions.recorder import Recorder
+from cogwork.executions.store import Executions
 from cogwork.isolation.limits import Isolation
 from cogwork.isolation.zygote import Zygote
 from cogwork.library.pinned import services_of
@@ -68,6 +69,8 @@ class KeptGraphs:
             EngineError: ``version_not_found``; it was not kept.
             SpecError: it cannot be built any more, as a tool or model is gone.
         """
+        if execution.mode == "remote":
+            return self._elsewhere(execution)
         isolated = execution.mode == "isolated"
         if execution.workflow_id is not None and execution.version is not None and self._library is not None:
             if (made := self._known(execution)) is not None:
@@ -79,6 +82,14 @@ class KeptGraphs:
             return self._apart(execution, graph=found) if isolated else found
         kept: Runnable = await self._at_hand(execution.digest, partial(self._kept, execution))
         return self._apart(execution, graph=kept) if isolated else kept
+
+    def _elsewhere(self, execution: Execution) -> Runnable:
+        """The execution's graph on another instance."""
+        from cogwork.remote.graph import RemoteGraph
+
+        house: Any = self._house
+        executions = Executions(self._recorder.records, now=self._recorder.now)
+        return RemoteGraph(execution, executions, self._saver, house.instances, house.settings.remote)
 
     def _known(self, execution: Execution) -> Any:
         """The graph of the execution's version where it is at hand: what a version is never changes."""

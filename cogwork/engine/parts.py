@@ -18,11 +18,13 @@ from cogwork.executions.history import History
 from cogwork.executions.recorder import Recorder
 from cogwork.executions.store import Executions, utc_now
 from cogwork.records import Records
+from cogwork.remote.placing import Place
 
 if TYPE_CHECKING:
     from cogwork.library.library import Library
     from cogwork.observability.telemetry import Telemetry
     from cogwork.records.bundles import Bundles
+    from cogwork.remote.instances import Instances
     from cogwork.sections import QueueSection
     from cogwork.settings import Settings
     from cogwork.store.checkpoints import SqliteCheckpoints
@@ -41,6 +43,10 @@ class House(Protocol):
     @property
     def telemetry(self) -> Telemetry:
         """What is seen of all this from outside."""
+
+    @property
+    def instances(self) -> Instances:
+        """The other instances."""
 
     def records(self) -> Records:
         """The records, opened once."""
@@ -120,7 +126,9 @@ class Shared:
         recorder = Recorder(records, history, origin=self.origin, now=self.now, onlookers=onlookers)
         bundles = house.specs()
         graphs = KeptGraphs(bundles, house, saver, recorder, library)
-        segments = Segments(executions, recorder, graphs, saver, talks=self.talks)
+        segments = Segments(
+            executions, recorder, graphs, saver, talks=self.talks, labels=frozenset(house.settings.labels)
+        )
         return Parts(
             house=house,
             library=library,
@@ -134,10 +142,16 @@ class Shared:
             graphs=graphs,
             segments=segments,
             talks=self.talks,
-            starting=Starting(library, graphs, self.origin, self.talks),
+            starting=Starting(library, graphs, self.origin, self.talks, self._place()),
             dispatch=Dispatch(executions, segments, saver, self.queue),
             queue=self.queue,
         )
+
+    def _place(self) -> Place:
+        """Where executions may run."""
+        house = self.house
+        labels, policy = frozenset(house.settings.labels), house.settings.remote.policy
+        return Place(labels=labels, instances=house.instances, policy=policy)
 
     def close(self) -> None:
         """Close the queue's client and the checkpoints; the records belong to the house."""

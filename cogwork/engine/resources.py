@@ -64,7 +64,7 @@ def capabilities(parts: Parts) -> dict[str, Json]:
     """What can be executed here, and how."""
     house: Any = parts.house
     return {
-        "modes": list(get_args(Mode)),
+        "modes": [mode for mode in get_args(Mode) if mode != "remote" or parts.house.instances],
         "node_kinds": list(KINDS),
         "cognitive_modes": list(MODES),
         "tools": house.services.tools.names(),

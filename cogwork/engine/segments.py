@@ -26,6 +26,7 @@ from cogwork.executions.store import Executions
 from cogwork.store.errors import StoreError
 from graphs.graph import WorkflowGraph
 from graphs.keeping import SHUTDOWN, request
+from graphs.locality import refusal, required_labels
 from state.bearing import bearing
 from state.durable import Durable, Request
 from state.errors import AnswerRefused, CogworkError, Fault, InputRefused, NotResumable, Owned, SpecError, Unrecorded
@@ -42,6 +43,8 @@ PAUSE_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 600.0
 """How long a segment is tried again while what is kept cannot be reached."""
+GRACE_SECONDS: Final = 15.0
+"""How much longer than its time an execution on another instance may take to end there by itself."""
 
 
 class Segments:
@@ -57,15 +60,17 @@ class Segments:
         worker: str = "",
         most_stuck: int = MOST_STUCK,
         talks: Talks | None = None,
+        labels: frozenset[str] | None = None,
     ) -> None:
         self.talks, self.requests, self.owners = talks, saver.requests, saver.owners
         self.executions, self.recorder, self.graphs = executions, recorder, graphs
-        self.worker, self.most_stuck = worker, most_stuck
+        self.worker, self.most_stuck, self.labels = worker, most_stuck, labels
         self.at_work: dict[str, Any] = {}
         """The threads that are worked on now, with their savers."""
 
     async def run(self, name: str, number: int, told: Callable[[Event], None] | None = None) -> str:
-        """Drive the segment; what became of it: ``stale`` where it is not the execution's current one, else its status.
+        """Drive the segment; what became of it: ``stale`` where it is not the execution's current one, ``elsewhere`` where this
+        instance lacks labels that its workflow requires, so that it waits for another worker; else its status.
 
         Raises:
             EngineError: ``execution_not_found``; ``database_error`` where the records stay away.
@@ -138,6 +143,8 @@ class Segments:
             if execution.deadline is not None and execution.deadline <= self.executions.now() and not execution.run:
                 return await self._failed(execution, _timeout(execution, "its deadline passed before it began"))
             graph = await self.graphs.of(execution)
+            if missing := self._lacking(graph):
+                return await self._left_to_others(execution, missing)
             return await self._owning(attempt, graph, told)
         except IllegalMove as err:
             return str(err.details.get("status"))
@@ -156,6 +163,21 @@ class Segments:
             log.error("Execution %s failed: %s at %s", execution.id, type(err).__name__, _frames(err))
             fault = Fault("internal", f"{type(err).__name__}: {err}", origin="workflow")
         return await self._failed(execution, fault.record(node=""))
+
+    def _lacking(self, graph: Runnable) -> list[str]:
+        """The labels that the graph requires of this instance, and that it lacks."""
+        found = getattr(graph, "graph", None) or graph
+        if self.labels is None or not isinstance(found, WorkflowGraph):
+            return []
+        return sorted(required_labels(found.plan) - self.labels)
+
+    async def _left_to_others(self, execution: Execution, missing: list[str]) -> str:
+        """Leave the execution pending, with the reason; whoever tells the queue of lost ones lets another worker look."""
+        if execution.mode == "sync":
+            told = refusal(execution.workflow, missing)
+            raise Fault("permission_denied", told, origin="workflow", details={"labels": [*missing]})
+        await self.executions.waits(execution, f"labels: {', '.join(missing)}")
+        return "elsewhere"
 
     async def _owning(self, attempt: Attempt, graph: Runnable, told: Callable[[Event], None] | None) -> str:
         """Drive the segment once its thread is free: a process that has died or is frozen may keep it for a while."""
@@ -218,7 +240,7 @@ class Segments:
         taking = Taking(
             execution=attempt.execution.id,
             segment=attempt.number,
-            worker=self.worker,
+            worker=self.worker or ("caller" if attempt.execution.mode == "remote" else ""),
             checkpoint=str(standing.get("checkpoint_id") or ""),
             most_stuck=self.most_stuck,
         )
@@ -264,7 +286,8 @@ class Segments:
         if execution.deadline is not None:
             left = (execution.deadline - self.executions.now()).total_seconds()
             ends.append((left, f"its deadline, {execution.deadline.isoformat()}, has passed"))
-        return min(ends, default=None)
+        grace = GRACE_SECONDS if execution.mode == "remote" else 0.0  # the instance minds them too
+        return min(((left + grace, why) for left, why in ends), default=None)
 
     async def _expiring(self, execution: Execution, graph: Runnable, seconds: float, reason: str) -> None:
         await asyncio.sleep(max(0.0, seconds))

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from cogwork.errors import EngineError
+from cogwork.remote.sections import Label, Policy
 from nodes.base import Duration, Retry
 from state.values import Json, UnfitValue, normalise
 
-Mode: TypeAlias = Literal["sync", "async", "isolated"]
+Mode: TypeAlias = Literal["sync", "async", "isolated", "remote"]
 PRIORITIES: Final[Mapping[str, int]] = {"high": 1, "normal": 10, "low": 100}
 """The queue takes the lowest number first."""
 LOWEST: Final = 1_000_000
@@ -34,7 +35,10 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    mode: Mode = Field("async", description="In the caller's process, through the queue, or in a process of its own.")
+    mode: Mode = Field(
+        "async",
+        description="In the caller's process, through the queue, in a process of its own, or on another instance.",
+    )
     priority: Priority = Field(10, description="high, normal, low, or a number: the lowest goes first.")
     queue: str | None = Field(None, description="Which of the settings' queues it waits in.")
     timeout: Duration | None = Field(None, description="Working time after which it has failed.")
@@ -63,6 +67,13 @@ class Options(BaseModel):
     traceparent: str | None = Field(
         None, max_length=255, description="The place in a caller's trace that it belongs to (W3C Trace Context)."
     )
+    target: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
+        None, description="The instance that runs it, by its name in the settings; local for this one."
+    )
+    labels: Annotated[tuple[Label, ...], Field(max_length=32)] = Field(
+        (), description="What the instance must have that runs it."
+    )
+    policy: Policy | None = Field(None, description="How its instance is chosen, in place of the settings' policy.")
 
     @field_validator("deadline")
     @classmethod

@@ -23,6 +23,8 @@ from cogwork.executions.statuses import ENDED, IllegalMove, Status, sources
 from cogwork.records import Records, payloads
 from cogwork.records.columns import marked, seals_of
 from cogwork.records.tables.executions import EXECUTION_TAGS, EXECUTIONS, SEGMENTS
+from cogwork.remote import rows as remotes
+from cogwork.remote.rows import Wanted
 from state.values import Json
 
 
@@ -54,6 +56,8 @@ class Request:
     origin: str = ""
     id: str | None = None
     """Its id, where the caller has drawn one."""
+    remote: Wanted | None = None
+    """How it is asked for on another instance, where it is to run there."""
 
     @property
     def fingerprint(self) -> str:
@@ -91,6 +95,8 @@ class Executions:
             _tag(connection, row["id"], request.options.tags, row["created_at"])
             command = {"kind": "start", "context": dict(request.context)}
             queue_segment(connection, row["id"], 1, command, row["created_at"])
+            if request.remote is not None:
+                remotes.insert(connection, row["id"], request.remote, secrets.token_hex(16), row["created_at"])
             return execution_of(made, tuple(sorted(request.options.tags))), True
 
         try:
@@ -198,6 +204,13 @@ class Executions:
         for onlooker in self.onlookers if execution.ended else ():
             onlooker.ended(execution)
         return execution
+
+    async def waits(self, execution: Execution, reason: str) -> None:
+        """Say why a pending execution is not taken up; nothing where it is not pending any more, or in another stretch."""
+        same = (EXECUTIONS.c.id == execution.id, EXECUTIONS.c.segment == execution.segment)
+        said = sa.update(EXECUTIONS).where(*same, EXECUTIONS.c.status == "pending")
+        values = {"reason": reason[:64], "updated_at": self.now()}
+        await self.records.writing(lambda connection: connection.execute(said.values(**values)))
 
     async def next_segment(
         self,

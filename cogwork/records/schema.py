@@ -15,7 +15,7 @@ from cogwork.errors import EngineError
 from cogwork.records.database import PATIENCE_SECONDS
 from cogwork.records.grouped import database_error
 
-HEAD: Final = "0002"
+HEAD: Final = "0004"
 """The revision that this code needs; the newest file in ``migrations/versions``."""
 TABLE: Final = "cogwork_revision"
 _LOCK: Final = 0x0C09_0001

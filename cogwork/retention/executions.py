@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from cogwork.records.tables.executions import BATCHES, EVENTS, EXECUTION_TAGS, EXECUTIONS, SEGMENTS, STEPS
 from cogwork.records.tables.payloads import FACTS
+from cogwork.records.tables.remote import REMOTES
 from cogwork.retention.planning import Plan
 
 OPEN: Final = ("pending", "running", "paused")
@@ -90,6 +91,7 @@ def take_away(connection: Connection, plan: Plan, ids: Sequence[str]) -> dict[st
     if not chosen:
         return {}
     counts = {"tags": _deleted(connection, EXECUTION_TAGS, EXECUTION_TAGS.c.execution_id.in_(chosen))}
+    _deleted(connection, REMOTES, REMOTES.c.execution_id.in_(chosen))
     for name, (table, _) in _BELONGING.items():
         counts[name] = _deleted(connection, table, table.c.execution_id.in_(chosen))
     counts["executions"] = _deleted(connection, EXECUTIONS, EXECUTIONS.c.id.in_(chosen))

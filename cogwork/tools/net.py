@@ -11,6 +11,7 @@ import asyncio
 import socket
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -38,6 +39,15 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """An answer whose body is still coming; ``pieces`` raises ``Fault``: ``connection`` where it breaks off or falls silent."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes] = field(repr=False)
 
 
 async def resolved(host: str, port: int) -> list[str]:
@@ -93,6 +103,44 @@ class Client:
             said = f"{request.headers['host']}: {type(error).__name__}: {error}"
             raise _fault("connection" if begun else "unavailable", said) from error
 
+    @asynccontextmanager
+    async def stream(
+        self, url: str, *, headers: Mapping[str, str] | None = None, seconds: float = 30.0, silence: float = 60.0
+    ) -> AsyncIterator[Stream]:
+        """The answer to a GET, read within the block as it comes; ``seconds`` are for its head, ``silence`` is the longest pause.
+
+        Raises:
+            Fault: as ``send``.
+        """
+        request = self._request("GET", url, dict(headers or {}), b"")
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(seconds):
+                    response = await self._streamed(request, stack, min(CONNECT_SECONDS, seconds), silence)
+            except (TimeoutError, httpx.TransportError) as error:
+                raise _fault("unavailable", f"{request.headers['host']}: {type(error).__name__}: {error}") from error
+            names = {name.lower(): value for name, value in response.headers.items()}
+            yield Stream(status=response.status_code, headers=names, pieces=_coming(response))
+
+    async def _streamed(
+        self, request: httpx.Request, stack: AsyncExitStack, connect: float, silence: float
+    ) -> httpx.Response:
+        """The head of the answer, from the first address that takes the connection; what is open is closed by ``stack``."""
+        last: Exception | None = None
+        async for _ in self._each_address(request, connect):
+            request.extensions["timeout"]["read"] = silence
+            async with AsyncExitStack() as tried:
+                transport = await tried.enter_async_context(self._transport())
+                try:
+                    response = await transport.handle_async_request(request)
+                except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                    last = error
+                    continue
+                tried.push_async_callback(response.aclose)
+                await stack.enter_async_context(tried.pop_all())
+                return response
+        raise last or httpx.ConnectError("the host has no address")
+
     def _request(self, method: str, url: str, headers: dict[str, str], content: bytes) -> httpx.Request:
         try:
             asked = httpx.URL(url)
@@ -106,19 +154,24 @@ class Client:
         return request
 
     async def _answered(self, request: httpx.Request, connect: float, max_bytes: int) -> Answer:
+        last: Exception | None = None
+        async for _ in self._each_address(request, connect):
+            try:
+                return await self._exchanged(request, max_bytes)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                last = error
+        raise last or httpx.ConnectError(f"{request.headers['host']} has no address")
+
+    async def _each_address(self, request: httpx.Request, connect: float) -> AsyncIterator[str]:
+        """The addresses of the request's host, each of them put into the request for as long as it is its turn."""
         url = request.url
         host = url.raw_host.decode("ascii")
-        last: Exception | None = None
         request.extensions["timeout"] = {"connect": connect}
         if url.scheme == "https":
             request.extensions["sni_hostname"] = host
         for address in await self._addresses(url.scheme, host, url.port):
             request.url = url.copy_with(host=address)
-            try:
-                return await self._exchanged(request, max_bytes)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                last = error
-        raise last or httpx.ConnectError(f"{host} has no address")
+            yield address
 
     async def _addresses(self, scheme: str, host: str, port: int | None) -> Sequence[str]:
         """The addresses of the host, each of them one that may be reached."""
@@ -133,8 +186,7 @@ class Client:
         return found
 
     async def _exchanged(self, request: httpx.Request, max_bytes: int) -> Answer:
-        tls = self.tls or _trust()
-        async with httpx.AsyncHTTPTransport(verify=tls, trust_env=False, retries=0) as transport:
+        async with self._transport() as transport:
             response = await transport.handle_async_request(request)
             try:
                 pieces = [piece async for piece in _unpacked(response, max_bytes)]
@@ -142,6 +194,20 @@ class Client:
                 await response.aclose()
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(status=response.status_code, headers=headers, body=b"".join(pieces))
+
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=self.tls or _trust(), trust_env=False, retries=0)
+
+
+async def _coming(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The pieces of a body that nothing was packed into."""
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise _fault("invalid_output", "the answer is packed although nothing packed was asked for")
+    try:
+        async for piece in response.aiter_raw():
+            yield piece
+    except httpx.TransportError as error:
+        raise _fault("connection", f"the answer broke off: {type(error).__name__}: {error}") from error
 
 
 async def _unpacked(response: httpx.Response, max_bytes: int) -> AsyncIterator[bytes]:
@@ -165,6 +231,21 @@ async def _unpacked(response: httpx.Response, max_bytes: int) -> AsyncIterator[b
         yield piece
     if unpacker is not None and arrived and not unpacker.eof:
         raise _fault("connection", "the packed answer ends in its middle")
+
+
+def trust(authorities: str | None = None, certificate: str | None = None, key: str | None = None) -> ssl.SSLContext:
+    """Trust in certificates that these authorities have signed (a PEM file; else the usual ones), showing one's own if given.
+
+    Raises:
+        OSError: a file cannot be read, or holds something else.
+    """
+    import ssl
+
+    made = ssl.create_default_context(cafile=authorities) if authorities is not None else _trust()
+    if certificate is not None:
+        made = made if authorities is not None else httpx.create_ssl_context(trust_env=False)
+        made.load_cert_chain(certificate, key)
+    return made
 
 
 @lru_cache(maxsize=1)

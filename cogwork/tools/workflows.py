@@ -15,6 +15,7 @@ from graphs.analysis.rules.fitting import literal
 from graphs.analysis.rules.logic import TRUE
 from graphs.language.load import Workflow
 from graphs.language.spec import LlmNode, ToolNode
+from graphs.locality import required_labels
 from nodes.base import CallingNode
 from nodes.conversation import offered
 from nodes.expression.schemas import nullable
@@ -151,6 +152,11 @@ class WorkflowTool:
         return single if surely or not single else nullable(single)
 
     @property
+    def required_labels(self) -> frozenset[str]:
+        """The labels that an instance must have for it and for the workflows that it calls as tools."""
+        return frozenset().union(*(required_labels(tool._plan) for tool in self._reached()))
+
+    @property
     def effect(self) -> Effect:
         """The worst of its steps, those of workflows that it calls as tools among them."""
         worst = max((_WORSE.index(effect) for tool in self._reached() for effect in tool.own_effects), default=0)
@@ -283,6 +289,15 @@ def _callable(plan: Plan, tools: Tools) -> Iterator[tuple[str, Effect | None]]:
     for document in plan.documents:
         choice += [name for agent in document.spec.agents.values() for name in agent.tools]
     yield from ((name, None) for name in offered(choice, tools))
+
+
+def may_write(plan: Plan, tools: Tools) -> bool:
+    """Whether a run of the plan may change something outside; a tool that nobody knows might."""
+    for name, declared in _callable(plan, tools):
+        tool = tools.find(name)
+        if (declared or (tool.effect if tool is not None else "write")) == "write":
+            return True
+    return False
 
 
 def _brief(err: SpecError) -> str:

@@ -150,6 +150,18 @@ class Limits(Part):
     max_cost_usd: Annotated[float, Field(gt=0, le=1_000_000_000)] | None = None
 
 
+Label: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$", max_length=63)]
+"""What an instance is known by, such as ``eu`` or ``gpu``."""
+
+
+class Requires(Part):
+    """What an instance must have so that it may run the workflow."""
+
+    labels: Annotated[list[Label], Field(max_length=32)] = Field(
+        default_factory=list, description="The labels that its settings must all have."
+    )
+
+
 class Block(Part):
     """Nodes that run after the workflow's own."""
 
@@ -170,6 +182,7 @@ class WorkflowSpec(Part):
     vars: dict[str, Json] = Field(default_factory=dict, description="Constants, as {{ vars.name }}.")
     agents: dict[str, Agent] = Field(default_factory=dict)
     limits: Limits = Limits()
+    requires: Requires = Field(Requires(), description="Where it may run; every instance without it.")
     nodes: Steps
     output: Json = Field(None, description="The result; without it, the values of the last nodes.")
     parallel_groups: list[list[str]] = Field(default_factory=list, description="Checked against the edges, adds none.")
@@ -221,11 +234,13 @@ __all__ = [
     "ForEach",
     "Handoff",
     "HumanNode",
+    "Label",
     "Limits",
     "LlmNode",
     "Mode",
     "Node",
     "Repeat",
+    "Requires",
     "Retry",
     "Step",
     "Steps",

@@ -1,7 +1,7 @@
 """The tables of the records, one file per subject; all of them belong to ``METADATA``."""
 
 from cogwork.records.columns import Plain, Words
-from cogwork.records.tables import agents, executions, identity, library, payloads, schedules, sessions, workers
+from cogwork.records.tables import agents, executions, identity, library, payloads, remote, schedules, sessions, workers
 from cogwork.records.tables.base import METADATA
 
 for _table in METADATA.tables.values():
@@ -9,4 +9,15 @@ for _table in METADATA.tables.values():
         if isinstance(_column.type, Plain | Words):
             _column.type.place = f"{_table.name}.{_column.name}"
 
-__all__ = ["METADATA", "agents", "executions", "identity", "library", "payloads", "schedules", "sessions", "workers"]
+__all__ = [
+    "METADATA",
+    "agents",
+    "executions",
+    "identity",
+    "library",
+    "payloads",
+    "remote",
+    "schedules",
+    "sessions",
+    "workers",
+]

@@ -22,6 +22,7 @@ from cogwork.server.http import (
     executions,
     health,
     memory,
+    remote,
     schedules,
     sessions,
     system,
@@ -50,6 +51,7 @@ ROUTERS = (
     schedules.router,
     triggers.router,
     system.router,
+    remote.router,
 )
 _CODES: dict[int, ErrorCode] = {
     404: "not_found",

@@ -1,0 +1,338 @@
+"""Executions on other instances, which are processes of their own: they look like local ones, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from cogwork.cli.root import cli
+from cogwork.errors import EngineError
+from cogwork.workflow_engine import WorkflowEngine
+from state.errors import AnswerRefused
+from tests.instances import TOKEN, Served, engine_of, ledger, sections, served
+from tests.threads import until
+
+pytestmark = pytest.mark.req("M5")
+LABELS: dict[str, Any] = {"one": {"labels": ["eu", "gpu"]}, "two": {"labels": ["us", "gpu"]}}
+SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Served]]:
+    """Two instances, for the tests that kill none."""
+    with served(tmp_path_factory.mktemp("instances"), **LABELS) as made:
+        yield made
+
+
+@asynccontextmanager
+async def home(made: dict[str, Served], name: str, **given: Any) -> AsyncIterator[WorkflowEngine]:
+    """An engine that knows the instances, with a state of its own."""
+    folder = next(iter(made.values())).folder
+    given = {"instances": sections(made, **LABELS), "remote": {"look": 0.2, "lost_after": 1.0}, **given}
+    async with engine_of(folder, name, **given) as engine:
+        yield engine
+
+
+async def came_to(engine: WorkflowEngine, name: str, status: str) -> Any:
+    """The execution once it has this status."""
+
+    async def so() -> bool:
+        return (await engine.get_execution_status(name))["status"] == status
+
+    await until(so)
+    return await engine.parts.executions.get(name)
+
+
+async def test_an_execution_on_another_instance_looks_like_one_that_ran_here(house: dict[str, Served]) -> None:
+    async with home(house, "looks") as engine:
+        handle = await engine.execute_workflow("reading", {"n": 1}, target="two", tags=["mine"], metadata={"for": "me"})
+        result = await handle.wait(SECONDS)
+        told = [(each.seq, each.event.kind, each.event.step) async for each in engine.follow(handle.id)]
+    execution = result.execution
+    assert (execution.status, execution.mode, result.output, execution.tags) == ("completed", "remote", 3, ("mine",))
+    assert execution.metadata["for"] == "me"
+    assert execution.metadata["remote"]["instance"] == "two"
+    assert [(step["path"], step["status"]) for step in result.steps] == [("one", "done"), ("two", "done")]
+    assert told == [
+        (1, "run.started", ""),
+        (2, "step.started", "one"),
+        (3, "step.finished", "one"),
+        (4, "step.started", "two"),
+        (5, "step.finished", "two"),
+        (6, "run.completed", ""),
+    ]
+
+
+async def test_a_question_asked_there_is_answered_here(house: dict[str, Served]) -> None:
+    async with home(house, "answers") as engine:
+        handle = await engine.execute_workflow("asking", {}, target="one")
+        asked = await handle.wait(SECONDS)
+        assert (asked.execution.status, asked.execution.reason) == ("paused", "human")
+        assert [question["at"] for question in asked.execution.questions] == ["who"]
+        with pytest.raises(AnswerRefused):
+            await handle.resume({"name": 7})
+        result = await (await handle.resume({"name": "Ada"})).wait(SECONDS)
+    assert (result.execution.status, result.output) == ("completed", "Hello, Ada!")
+
+
+async def test_one_that_goes_on_there_by_itself_goes_on_here(house: dict[str, Served]) -> None:
+    async with home(house, "follows") as engine:
+        handle = await engine.execute_workflow("asking", {}, target="one")
+        asked = await handle.wait(SECONDS)
+        there = asked.execution.metadata["remote"]["execution_id"]
+        async with httpx2.AsyncClient(
+            base_url=house["one"].url, headers={"Authorization": f"Bearer {TOKEN}"}
+        ) as client:
+            await client.post(f"/api/v1/executions/{there}/resume", json={"answers": {"name": "Bob"}})
+        execution = await came_to(engine, handle.id, "completed")
+        assert (await engine.get_execution_result(execution.id)).output == "Hello, Bob!"
+
+
+async def test_pause_resume_and_cancel_go_through(house: dict[str, Served]) -> None:
+    hold = house["one"].hold("look")
+    try:
+        async with home(house, "moves") as engine:
+            handle = await engine.execute_workflow("reading", {"n": 1}, target="one")
+            before = ledger(house["one"].folder)["begin one one"]
+            await until(lambda: ledger(house["one"].folder)["begin one one"] > before)
+            assert await engine.pause_execution(handle.id, "a look")
+            assert (await came_to(engine, handle.id, "paused")).reason == "requested"
+            await handle.resume()
+            await came_to(engine, handle.id, "running")
+            assert await handle.cancel("enough")
+            ended = await came_to(engine, handle.id, "cancelled")
+            async with httpx2.AsyncClient(
+                base_url=house["one"].url, headers={"Authorization": f"Bearer {TOKEN}"}
+            ) as client:
+                there = await client.get(f"/api/v1/executions/{ended.metadata['remote']['execution_id']}")
+            assert there.json()["status"] == "cancelled"
+    finally:
+        hold.unlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "policy", "expected"),
+    [
+        ({"labels": ["eu"]}, "local", {"one"}),
+        ({"labels": ["us"], "policy": "round_robin"}, "local", {"two"}),
+        ({}, "label", {"here"}),
+        ({}, "round_robin", {"one", "two"}),
+        ({"target": "local"}, "round_robin", {"here"}),
+        ({"labels": ["home"]}, "local", {"here"}),
+    ],
+)
+async def test_the_target_the_labels_and_the_policy_say_where_it_runs(
+    house: dict[str, Served], options: dict[str, Any], policy: str, expected: set[str]
+) -> None:
+    name = f"where-{policy}-{'-'.join(options)}-{len(expected)}{min(expected)}"
+    async with home(house, name, labels=["home"], remote={"policy": policy}) as engine:
+        found = [await engine.execute_workflow("reading", {"n": n}, options) for n in range(len(expected))]
+        results = [await each.wait(SECONDS) for each in found]
+    where = {each.execution.metadata.get("remote", {}).get("instance", "here") for each in results}
+    assert where == expected
+    assert {each.execution.status for each in results} == {"completed"}
+
+
+async def test_round_robin_gives_every_instance_the_same_and_least_loaded_the_idle_one_more(
+    house: dict[str, Served],
+) -> None:
+    async with home(house, "balance") as engine:
+        turns = [await engine.execute_workflow("reading", {"n": 1}, policy="round_robin") for _ in range(8)]
+        where = [(await each.wait(SECONDS)).execution.metadata["remote"]["instance"] for each in turns]
+        assert (where.count("one"), where.count("two")) == (4, 4)
+        hold = house["one"].hold("look")
+        try:
+            busy = [await engine.execute_workflow("reading", {"n": 1}, target="one") for _ in range(6)]
+            for each in busy:
+                await came_to(engine, each.id, "running")
+            others = [await engine.execute_workflow("reading", {"n": 1}, policy="least_loaded") for _ in range(4)]
+            where = [(await each.wait(SECONDS)).execution.metadata["remote"]["instance"] for each in others]
+            assert where == ["two"] * 4
+        finally:
+            hold.unlink()
+        assert {(await each.wait(SECONDS)).execution.status for each in busy} == {"completed"}
+
+
+@pytest.mark.req("M9")
+@pytest.mark.parametrize(("token", "said"), [("wrong", "not valid"), ("expired-token", "expired")])
+async def test_a_token_that_is_not_taken_is_said_and_nothing_begins(
+    house: dict[str, Served], token: str, said: str
+) -> None:
+    given = {"one": {"url": house["one"].url, "token": token}}
+    async with home(house, f"token-{token}", instances=given) as engine:
+        result = await (await engine.execute_workflow("reading", {"n": 1}, target="one")).wait(SECONDS)
+    error = result.execution.error or {}
+    assert (result.execution.status, error["class"]) == ("failed", "permission_denied")
+    assert said in error["message"]
+    assert error["details"] == {"begun": False}
+
+
+async def test_what_one_instance_refuses_goes_to_the_next(house: dict[str, Served]) -> None:
+    given = {**sections({"two": house["two"]}), "bad": {"url": house["one"].url, "token": "wrong"}}
+    async with home(house, "next", instances=given) as engine:
+        found = [await engine.execute_workflow("reading", {"n": 1}, policy="round_robin") for _ in range(2)]
+        results = [await each.wait(SECONDS) for each in found]
+    assert [each.execution.metadata["remote"]["instance"] for each in results] == ["two", "two"]
+
+
+@pytest.mark.req("M9")
+@pytest.mark.parametrize("target", ["nobody", "http://169.254.169.254/", "../one", "one@evil.example.org", "ONE"])
+async def test_only_instances_of_the_settings_are_ever_asked(house: dict[str, Served], target: str) -> None:
+    async with home(house, "targets") as engine:
+        with pytest.raises(EngineError, match="the settings have one, two, local") as caught:
+            await engine.execute_workflow("reading", {"n": 1}, target=target)
+        assert caught.value.code == "invalid_input"
+
+
+async def test_what_is_of_this_instance_is_not_sent_elsewhere(house: dict[str, Served]) -> None:
+    spec = {"cogwork": "v1", "name": "given", "nodes": {"one": {"type": "transform", "set": 1}}, "output": "{{ one }}"}
+    async with home(house, "stays", remote={"policy": "round_robin"}) as engine:
+        with pytest.raises(EngineError, match="given as a spec or file"):
+            await engine.execute_workflow(spec, {}, target="one")
+        with pytest.raises(EngineError, match="its context is of this instance"):
+            await engine.execute_workflow("reading", {"n": 1}, target="one", context={"a": 1})
+        result = await (await engine.execute_workflow(spec, {})).wait(SECONDS)
+        assert (result.execution.mode, result.output) == ("async", 1)
+
+
+# -- killed ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_changes_nothing_goes_on_elsewhere_when_its_instance_is_killed(tmp_path: Path) -> None:
+    with served(tmp_path, **LABELS) as made:
+        async with home(made, "home") as engine:
+            made["one"].hold("look")
+            made["two"].hold("look")
+            handle = await engine.execute_workflow("reading", {"n": 1}, policy="round_robin")
+            await until(lambda: sum(ledger(tmp_path).values()) == 1)
+            first, other = ("one", "two") if ledger(tmp_path)["begin one one"] else ("two", "one")
+            made[first].kill()
+            made[other].folder.joinpath(f"hold-{other}-look").unlink()
+            result = await handle.wait(SECONDS)
+    assert (result.execution.status, result.output) == ("completed", 3)
+    assert result.execution.metadata["remote"]["instance"] == other
+    assert ledger(tmp_path)[f"begin {other} one"] == 1
+
+
+@pytest.mark.req("M9")
+async def test_what_may_change_something_waits_for_its_instance_and_is_done_once(tmp_path: Path) -> None:
+    with served(tmp_path, **LABELS) as made:
+        async with home(made, "home") as engine:
+            hold = made["one"].hold("look")
+            handle = await engine.execute_workflow("writing", {"n": 1}, labels=["gpu"], policy="round_robin")
+            await until(lambda: ledger(tmp_path)["begin one two"] == 1)
+            made["one"].kill()
+            doubtful = await came_to(engine, handle.id, "paused")
+            assert doubtful.reason == "in_doubt"
+            assert "it may change something" in doubtful.questions[0]["ask"]
+            with pytest.raises(AnswerRefused):
+                await handle.resume({"decision": "perhaps"})
+            hold.unlink()
+            made["one"].start().ready()
+            result = await handle.wait(0)
+            execution = await came_to(engine, handle.id, "completed")
+            result = await engine.get_execution_result(execution.id)
+    assert result.output == 3
+    assert [ledger(tmp_path)[f"begin {name} one"] for name in ("one", "two")] == [1, 0]
+
+
+async def test_a_person_may_let_it_begin_elsewhere_or_give_it_up(tmp_path: Path) -> None:
+    with served(tmp_path, **LABELS) as made:
+        async with home(made, "home") as engine:
+            made["one"].hold("change")
+            found = [await engine.execute_workflow("writing", {"n": 1}, labels=["eu"]) for _ in range(2)]
+            await until(lambda: ledger(tmp_path)["begin one one"] == 2)
+            made["one"].kill()
+            for each in found:
+                assert (await came_to(engine, each.id, "paused")).reason == "in_doubt"
+            again = await found[0].resume({"decision": "elsewhere"})
+            nowhere = await again.wait(SECONDS)
+            over = await (await found[1].resume({"decision": "give_up"})).wait(SECONDS)
+    assert nowhere.execution.status == "failed"
+    assert "there is none that may" in (nowhere.execution.error or {})["message"]
+    assert (over.execution.status, (over.execution.error or {})["class"]) == ("failed", "unavailable")
+    assert ledger(tmp_path)["begin two one"] == 0
+
+
+async def test_the_record_is_taken_up_again_when_the_process_that_mirrors_is_killed(tmp_path: Path) -> None:
+    with served(tmp_path, one={}) as made:
+        given = {"instances": sections(made), "remote": {"look": 0.2, "lost_after": 5.0}}
+        with served(tmp_path, home=given) as homes:
+            hold = made["one"].hold("look")
+            async with httpx2.AsyncClient(
+                base_url=homes["home"].url, headers={"Authorization": f"Bearer {TOKEN}"}
+            ) as client:
+                body = {"workflow": "reading", "input": {"n": 1}, "options": {"target": "one"}}
+                name = (await client.post("/api/v1/executions", json=body)).json()["execution_id"]
+                await until(lambda: ledger(tmp_path)["begin one one"] == 1)
+                homes["home"].kill()
+                hold.unlink()
+                await until(lambda: ledger(tmp_path)["end one two"] == 1)
+                homes["home"].start().ready()
+
+                async def over() -> bool:
+                    return bool((await client.get(f"/api/v1/executions/{name}")).json()["status"] == "completed")
+
+                await until(over)
+                answer = await client.get(f"/api/v1/executions/{name}/result")
+                told = await client.get(f"/api/v1/executions/{name}/events", headers={"Accept": "text/event-stream"})
+    assert answer.json()["output"]["primary_result"] == 3
+    kinds = [line.removeprefix("event: ") for line in told.text.splitlines() if line.startswith("event: step")]
+    assert kinds == ["step.started", "step.finished", "step.started", "step.finished"]
+    assert ledger(tmp_path)["begin one one"] == 1
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def line(house: dict[str, Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line of a place that knows the instances, and where no worker is."""
+    from typer.testing import CliRunner
+
+    one, two = house["one"], house["two"]
+    (tmp_path / "cogwork.toml").write_text(
+        f'[instances.one]\nurl = "{one.url}"\ntoken = "{TOKEN}"\nlabels = ["eu"]\n'
+        f'[instances.two]\nurl = "{two.url}"\ntoken = "wrong"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def said(*words: str) -> Any:
+        return CliRunner().invoke(cli, [*words])
+
+    return said
+
+
+def test_the_command_line_starts_follows_answers_and_ends_what_runs_elsewhere(line: Any) -> None:
+    begun = line("start", "reading", "-i", "n=1", "--on", "one", "--json")
+    name = json.loads(begun.stdout)["execution_id"]
+    followed = line("follow", name, "--json")
+    assert json.loads(followed.stdout.splitlines()[-1])["event"] == "run.completed"
+    result = json.loads(line("result", name, "--json").stdout)
+    assert (result["status"], result["output"]["primary_result"]) == ("completed", 3)
+    asking = line("start", "asking", "--label", "eu", "--wait", "--json")
+    assert asking.exit_code == 3
+    name = json.loads(asking.stdout)["execution_id"]
+    answered = line("resume", name, "-a", "name=Ada", "--json")
+    assert (answered.exit_code, json.loads(answered.stdout)["status"]) == (0, "completed")
+    name = json.loads(line("start", "asking", "--on", "one", "--wait", "--json").stdout)["execution_id"]
+    assert json.loads(line("cancel", name, "--wait", "--json").stdout)["status"] == "cancelled"
+    assert json.loads(line("status", name, "--json").stdout)["status"] == "cancelled"
+
+
+def test_the_command_instances_tells_how_each_stands(line: Any) -> None:
+    told = line("instances", "--json")
+    one, two = json.loads(told.stdout)["instances"]
+    assert told.exit_code == 3
+    assert (one["name"], one["status"], one["labels"]) == ("one", "ready", ["eu"])
+    assert (two["status"], "401" in two["trouble"]) == ("unreachable", True)
+    assert TOKEN not in told.stdout
+    table = line("instances").stdout
+    assert "INSTANCE" in table
+    assert "unreachable" in table
