@@ -239,6 +239,37 @@ def test_a_large_result_is_shortened_with_a_mark_that_says_where_the_whole_is() 
     )
 
 
+HUGE: dict[str, Any] = {
+    "texts": {"output": {f"field {n}": "word " * 40 for n in range(20_000)}},
+    "names": {"output": {"n" * 400_000 + str(n): 1 for n in range(3)}},
+    "nesting": {"output": json.loads("[" * 60 + '"' + "x" * 900_000 + '"' + "]" * 60)},
+    "questions": {
+        "status": "paused",
+        "reason": "human",
+        "questions": tuple({**QUESTION, "at": f"q{n}", "show": {"it": "y" * 50_000}} for n in range(500)),
+    },
+    "forms": {
+        "status": "paused",
+        "reason": "human",
+        "questions": ({**QUESTION, "form": {"properties": {f"f{n}": {"type": "string"} for n in range(50_000)}}},),
+    },
+    "error": {
+        "status": "failed",
+        "error": fault("tool_error", "e" * 900_000, details=["d" * 900] * 900, node="s" * 9000),
+    },
+    "artifacts": {"steps": {f"s{n}": {"path": "p" * 9000 + str(n), "bytes": 1} for n in range(500)}},
+    "pictures": {"output": [{"type": "image", "mime": "image/png", "data": "iVBORw==" * 1000} for _ in range(500)]},
+}
+
+
+@pytest.mark.parametrize("shape", list(HUGE))
+def test_a_response_stays_small_whatever_is_large_in_the_result(shape: str) -> None:
+    made = response_of(result(**HUGE[shape]))
+    for form in FORMS:
+        assert len(rendered(made, form).encode()) < 12 * USUAL.total, form
+    assert len(json.dumps(made.to_dict())) < 10 * USUAL.total
+
+
 # -- artifacts ---------------------------------------------------------------------------------------------------------
 
 
