@@ -24,13 +24,13 @@ ErrorCode: TypeAlias = Literal[
     "batch_not_found",
     "invalid_input",
     "invalid_cursor",
-    "not_acceptable",
     "illegal_move",
     "conflict",
     "in_use",
     "execution_timeout",
     "database_error",
     "permission_denied",
+    "not_acceptable",
 ]
 ERROR_CODES: Final[tuple[str, ...]] = get_args(ErrorCode)
 

@@ -97,7 +97,7 @@ def test_a_result_is_written_in_every_form_with_its_artifact(said: Said, tmp_pat
 
 def test_a_large_result_is_shortened_unless_it_is_to_be_whole(said: Said) -> None:
     name = ran(said, "long", "-i", f"piece={'word ' * 20_000}")
-    assert f"the whole: cogwork result {name} --format json --whole" in said("result", name, "-f", "text")
+    assert f"the whole: cogwork result {name} --json" in said("result", name, "-f", "text")
     assert len(said("result", name, "-f", "text", "--whole")) >= 300_000
     (part,) = json.loads(said("result", name, "-f", "json"))["parts"]
     assert part["size"] == 300_000 and part["shortened"]["shown"] == 256 * 1024

@@ -245,7 +245,7 @@ def test_a_large_result_is_shortened_with_a_mark_that_says_where_the_whole_is() 
     for form in FORMS:
         written = rendered(made, form)
         assert len(written.encode()) < 3 * USUAL.total
-        assert "cogwork result report-0f1e2d --format json --whole" in written
+        assert "cogwork result report-0f1e2d --json, or GET /api/v1/executions/report-0f1e2d/result" in written
     assert response_of(result(large), bounds=WHOLE).parts[0].content == large
     text = response_of(result("wörter " * 100_000))
     assert text.parts[0].shortened is not None and text.parts[0].shortened.shown <= USUAL.total
@@ -465,8 +465,9 @@ def test_any_header_gives_a_form_or_is_not_acceptable(accept: str) -> None:
 
 def test_a_form_is_named_or_refused_and_the_documents_form_has_content_and_what_is_beside_it() -> None:
     assert form_named("yaml") == "yaml"
-    with pytest.raises(EngineError, match="text, markdown"):
+    with pytest.raises(EngineError, match="text, markdown") as refused:
         form_named("pdf")
+    assert refused.value.code == "not_acceptable"
     told = formatted(response_of(each_status()["paused"]), "markdown")
     assert set(told) == {"content", "format", "mime_type", "metadata", "artifacts", "actions"}
     assert told["content"].startswith("# report: paused") and told["actions"][0]["action"] == "continue_conversation"
