@@ -24,7 +24,6 @@ ErrorCode: TypeAlias = Literal[
     "batch_not_found",
     "invalid_input",
     "invalid_cursor",
-    "not_acceptable",
     "illegal_move",
     "conflict",
     "in_use",

@@ -25,6 +25,14 @@ nodes:
   save: {type: tool, tool: text.write, args: {path: reports/report.md, content: "{{ draft.text }}"}}
 output: "{{ draft.text }}"
 """,
+    "long": """
+cogwork: v1
+name: long
+input: {piece: {type: string}}
+nodes:
+  said: {type: transform, set: {text: "{{ input.piece }}{{ input.piece }}{{ input.piece }}"}}
+output: "{{ said.text }}"
+""",
     "asking": """
 cogwork: v1
 name: asking
@@ -85,6 +93,14 @@ def test_a_result_is_written_in_every_form_with_its_artifact(said: Said, tmp_pat
     assert said("result", name, "-f", "html", "--output", "page.html") == ""
     assert "<h1>Tea" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert json.loads(said("result", name, "--json"))["steps"], "the record is there as before"
+
+
+def test_a_large_result_is_shortened_unless_it_is_to_be_whole(said: Said) -> None:
+    name = ran(said, "long", "-i", f"piece={'word ' * 20_000}")
+    assert f"the whole: cogwork result {name} --json" in said("result", name, "-f", "text")
+    assert len(said("result", name, "-f", "text", "--whole")) >= 300_000
+    (part,) = json.loads(said("result", name, "-f", "json"))["parts"]
+    assert part["size"] == 300_000 and part["shortened"]["shown"] == 256 * 1024
 
 
 def test_a_resting_and_a_failed_execution_say_what_can_be_done_next_and_exit_as_they_stand(said: Said) -> None:

@@ -108,6 +108,12 @@ def test_a_text_that_looks_like_something_else_is_quoted_in_yaml(text: str) -> N
     assert to_yaml({"a": text}) == f'a: "{text}"\n'
 
 
+def test_lines_are_a_block_in_yaml_unless_a_reader_could_see_other_lines() -> None:
+    assert to_yaml({"a": "one\ntwo\n"}) == "a: |\n  one\n  two\n"
+    for text in ("one\u2028two\n", "one\x85two\n", "one\ttwo\n", "one \ntwo\n", " one\n"):
+        assert to_yaml({"a": text}).startswith('a: "'), text
+
+
 @given(plain)
 @settings(max_examples=60, deadline=None)
 def test_any_output_can_be_told_in_every_form_and_its_json_comes_back(value: Any) -> None:
@@ -126,6 +132,12 @@ def test_a_plain_text_is_shown_by_markdown_as_it_stands(text: str) -> None:
     kinds = {token.type for token in tokens} | {child.type for token in tokens for child in token.children or ()}
     assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text", "fence", "softbreak"}, (text, source)
     assert made.parts[-1].kind == "data"
+
+
+@pytest.mark.parametrize("text", ["<b>bold</b>", "see [note]", "&lt;", "a  b", " a", "a\nb", "1. one", "`a`"])
+def test_a_plain_text_that_markdown_would_change_is_fenced(text: str) -> None:
+    assert rendered(response_of(result(text), text_as="text"), "markdown") == f"```text\n{text}\n```\n"
+    assert rendered(response_of(result("One, two.\n\nThree!"), text_as="text"), "markdown") == "One, two.\n\nThree!\n"
 
 
 @given(plain.map(normalise), st.integers(0, 400))
@@ -205,12 +217,15 @@ def test_a_text_counts_as_markdown_for_what_commonmark_finds_in_it_and_says_so(t
     assert response_of(result(text), text_as="text").parts[0].kind == "text"
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 60_000, "a**b" * 15_000, "![[" * 20_000, "> " * 30_000, "`" * 60_000, "- " * 30_000]
-)
+@pytest.mark.parametrize("text", ["[" * 60_000, "a**b" * 15_000, "![[" * 20_000, "*_`" * 20_000, "a " * 200_000])
 def test_a_text_made_to_keep_a_parser_busy_is_shown_as_it_stands(text: str) -> None:
-    written = rendered(response_of(result(text * 4), text_as="markdown"), "html")
-    assert len(written) < 6 * len(text) * 4
+    written = rendered(response_of(result(text), text_as="markdown", bounds=WHOLE), "html")
+    assert f"<pre><code>{text}</code></pre>" in written and "<p>" not in written
+
+
+@pytest.mark.parametrize("text", ["> " * 30_000, "- " * 30_000, "`" * 60_000, "a\n\n" * 8_000, "\\" * 4_000])
+def test_a_text_of_many_blocks_is_converted_for_they_cost_little(text: str) -> None:
+    assert len(rendered(response_of(result(text), text_as="markdown"), "html")) < 6 * len(text) + 3000
 
 
 def test_a_fence_that_is_left_open_does_not_swallow_what_follows() -> None:
@@ -230,13 +245,44 @@ def test_a_large_result_is_shortened_with_a_mark_that_says_where_the_whole_is() 
     for form in FORMS:
         written = rendered(made, form)
         assert len(written.encode()) < 3 * USUAL.total
-        assert "cogwork result report-0f1e2d --format json --whole" in written
+        assert "cogwork result report-0f1e2d --json, or GET /api/v1/executions/report-0f1e2d/result" in written
     assert response_of(result(large), bounds=WHOLE).parts[0].content == large
     text = response_of(result("wörter " * 100_000))
     assert text.parts[0].shortened is not None and text.parts[0].shortened.shown <= USUAL.total
     assert "[shortened: 262,144 of 800,000 bytes" in rendered(text, "text") or "[shortened: 262,143" in rendered(
         text, "text"
     )
+
+
+HUGE: dict[str, Any] = {
+    "texts": {"output": {f"field {n}": "word " * 40 for n in range(20_000)}},
+    "names": {"output": {"n" * 400_000 + str(n): 1 for n in range(3)}},
+    "nesting": {"output": json.loads("[" * 60 + '"' + "x" * 900_000 + '"' + "]" * 60)},
+    "questions": {
+        "status": "paused",
+        "reason": "human",
+        "questions": tuple({**QUESTION, "at": f"q{n}", "show": {"it": "y" * 50_000}} for n in range(500)),
+    },
+    "forms": {
+        "status": "paused",
+        "reason": "human",
+        "questions": ({**QUESTION, "form": {"properties": {f"f{n}": {"type": "string"} for n in range(50_000)}}},),
+    },
+    "error": {
+        "status": "failed",
+        "error": fault("tool_error", "e" * 900_000, details=["d" * 900] * 900, node="s" * 9000),
+    },
+    "artifacts": {"steps": {f"s{n}": {"path": "p" * 9000 + str(n), "bytes": 1} for n in range(500)}},
+    "pictures": {"output": [{"type": "image", "mime": "image/png", "data": "iVBORw==" * 1000} for _ in range(500)]},
+}
+
+
+@pytest.mark.parametrize("shape", list(HUGE))
+def test_a_response_stays_small_whatever_is_large_in_the_result(shape: str) -> None:
+    made = response_of(result(**HUGE[shape]))
+    for form in FORMS:
+        assert len(rendered(made, form).encode()) < 12 * USUAL.total, form
+    assert len(json.dumps(made.to_dict())) < (10 if shape != "error" else 0.5) * USUAL.total
 
 
 # -- artifacts ---------------------------------------------------------------------------------------------------------
@@ -419,8 +465,9 @@ def test_any_header_gives_a_form_or_is_not_acceptable(accept: str) -> None:
 
 def test_a_form_is_named_or_refused_and_the_documents_form_has_content_and_what_is_beside_it() -> None:
     assert form_named("yaml") == "yaml"
-    with pytest.raises(EngineError, match="text, markdown"):
+    with pytest.raises(EngineError, match="text, markdown") as refused:
         form_named("pdf")
+    assert refused.value.code == "not_acceptable"
     told = formatted(response_of(each_status()["paused"]), "markdown")
     assert set(told) == {"content", "format", "mime_type", "metadata", "artifacts", "actions"}
     assert told["content"].startswith("# report: paused") and told["actions"][0]["action"] == "continue_conversation"

@@ -145,6 +145,8 @@ def everywhere(text: str) -> Iterator[Response]:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_attack_becomes_active_wherever_it_stands(attack: str) -> None:
+    hold(from_markdown(attack))
+    hold(sanitised(attack))
     for made in everywhere(attack):
         hold(fragment(made))
         page = rendered(made, "html")

@@ -81,10 +81,10 @@ def form_named(name: str) -> Form:
     """The form of that name.
 
     Raises:
-        EngineError: ``invalid_input``.
+        EngineError: ``not_acceptable``.
     """
     if name not in FORMS:
-        raise EngineError("invalid_input", f"There is no form {name[:40]!r}; there are {', '.join(FORMS)}")
+        raise EngineError("not_acceptable", f"There is no form {name[:40]!r}; there are {', '.join(FORMS)}")
     return name
 
 

@@ -162,4 +162,4 @@ def _quoted(word: str) -> str:
 def whole_of(execution: str) -> str:
     """Where the whole result of an execution is, in words."""
     path = ROUTES["save"][1].format(id=quote(execution, safe=""))
-    return f"cogwork result {_quoted(execution)} --format json --whole, or GET {API}{path}?whole=true"
+    return f"cogwork result {_quoted(execution)} --json, or GET {API}{path} as JSON"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-LOOKED_AT: Final = 64 * 1024
+LOOKED_AT: Final = 16 * 1024
 """How many characters are looked at to find Markdown in a text."""
 CONVERTED: Final = 256 * 1024
 """A longer text is not converted from Markdown but shown as it stands."""
@@ -54,7 +54,7 @@ def convertible(text: str) -> bool:
 
 
 def markdown_in(text: str) -> str:
-    """Why the text counts as Markdown: what CommonMark finds in its first 64 Ki characters; empty where it is plain text.
+    """Why the text counts as Markdown: what CommonMark finds in its first 16 Ki characters; empty where it is plain text.
 
     These count: a heading with ``#``, a fenced block, a table, a quotation, a list of two items or more, a link or picture
     with its address, code between backticks, and bold text between ``**``. Line ends, indentation, underlined headings,
@@ -153,11 +153,10 @@ def literal_line(text: str) -> str:
 
 
 def closed(text: str) -> str:
-    """The Markdown, with a fence that was left open closed, so that what follows it is no part of it."""
-    if not convertible(text):
-        return fenced(text, "markdown")
+    """The Markdown, with a fence that was left open closed, so that what follows it is no part of it; beyond ``CONVERTED`` as it
+    is."""
     text = text.rstrip("\n")
-    tokens = parser().parse(text)
+    tokens = _blocks().parse(text) if len(text) <= CONVERTED else []
     if not tokens or tokens[-1].type != "fence" or tokens[-1].map is None:
         return text
     start, end = tokens[-1].map
