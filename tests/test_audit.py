@@ -128,14 +128,13 @@ async def test_many_entries_at_once_are_all_there_in_one_chain(audit: Audit) -> 
     assert targets == {f"e-{number}" for number in range(200)}
 
 
-def _append(given: tuple[str, str | None, str]) -> None:
-    path, url, name = given
-
+def _append(path: Path, url: str | None, name: str, together: Any) -> None:
     async def append() -> None:
         with opened(path, url) as records:
             audit = Audit(records)
-            for number in range(10):
-                await asyncio.gather(*(note(audit, f"{name}-{number}-{beside}") for beside in range(4)))
+            together.wait(60)
+            for number in range(20):
+                await asyncio.gather(*(note(audit, f"{name}-{number:02}-{beside}") for beside in range(2)))
             audit.close()
 
     asyncio.run(append())
@@ -143,8 +142,14 @@ def _append(given: tuple[str, str | None, str]) -> None:
 
 async def test_two_processes_that_append_at_once_make_one_chain(where: tuple[Path, str | None]) -> None:
     opened(*where).close()
-    with multiprocessing.get_context("spawn").Pool(2) as processes:
-        await asyncio.to_thread(processes.map, _append, [(str(where[0]), where[1], name) for name in "ab"])
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(2)
+    processes = [context.Process(target=_append, args=(*where, name, together)) for name in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        await asyncio.to_thread(process.join)
+    assert [process.exitcode for process in processes] == [0, 0]
     with opened(*where) as records:
         audit = Audit(records)
         found = await audit.verify_chain()
@@ -152,8 +157,8 @@ async def test_two_processes_that_append_at_once_make_one_chain(where: tuple[Pat
         written = [entry.target async for entry in _all(audit)]
         assert len(set(written)) == 80
         for name in "ab":
-            own = [target for target in written if target.startswith(name)]
-            assert [target.split("-")[1] for target in own] == sorted(target.split("-")[1] for target in own)
+            rounds = [target.split("-")[1] for target in written if target.startswith(name)]
+            assert rounds == sorted(rounds)
 
 
 async def _all(audit: Audit) -> Any:

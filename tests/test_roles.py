@@ -68,6 +68,7 @@ class Log:
         self.fails_from = fails_from
 
     async def note(self, principal: Principal, verb: Verb, target: str, *, outcome: str, **_: Any) -> None:
+        await asyncio.sleep(0)
         if len(self.noted) + 1 >= self.fails_from:
             raise EngineError("database_error", "the disk is full")
         self.noted.append((principal.id, verb, target, outcome))
@@ -167,6 +168,37 @@ async def test_the_end_is_written_down_although_the_caller_has_gone() -> None:
         await acting("operator", log).perform("executions.start", "w", work)
     assert scope.cancelled_caught
     assert [entry[3] for entry in log.noted] == ["begun", "cancelled"]
+
+
+@pytest.mark.req("E7")
+async def test_the_engine_is_used_as_far_as_the_role_goes_and_all_of_it_is_in_the_log_of_its_database(
+    tmp_path: Path,
+) -> None:
+    from cogwork.identity.audit import Audit
+    from cogwork.settings import Settings
+    from cogwork.workflow_engine import WorkflowEngine
+
+    spec = "cogwork: v1\nname: plain\nnodes: {a: {type: transform, set: {x: 1}}}\n"
+    async with WorkflowEngine(settings=Settings(state_dir=tmp_path), worker=False) as engine:
+        audit = Audit(engine.parts.records)
+
+        def door(role: Role) -> Acting:
+            return Acting(engine=engine, principal=principal(role), audit=audit, door="test", request_id=f"req-{role}")
+
+        async def start(engine: WorkflowEngine) -> str:
+            return (await engine.execute_workflow(spec, {})).id
+
+        with pytest.raises(EngineError, match="start takes the role operator"):
+            await door("viewer").perform("executions.start", "plain", start)
+        id = await door("operator").perform("executions.start", "plain", start)
+        with pytest.raises(EngineError, match="takes the role operator"):
+            await door("viewer").perform("executions.move", id, lambda engine: engine.cancel_execution(id))
+        status = await door("viewer").perform("executions.read", id, lambda engine: engine.get_execution_status(id))
+        assert status["status"] == "pending"
+        assert [(e.principal_name, e.target, e.outcome) for e in reversed((await audit.entries()).items)] == [
+            ("viewer", "plain", "denied"), ("operator", "plain", "begun"), ("operator", "plain", "done"), ("viewer", id, "denied"),
+        ]  # fmt: skip
+        audit.close()
 
 
 # -- certificates ------------------------------------------------------------------------------------------------

@@ -165,12 +165,12 @@ class Tokens:
             EngineError: ``database_error``.
         """
         at, since = self._now(), self._verified.clock()
-        known = self._verified.get(text)
-        if known is not None and (known.expires_at is None or at < known.expires_at):
-            return known
         given = token_text.read(text)
         if given is None:
             raise _refused("malformed")
+        known = self._verified.get(text)
+        if known is not None and (known.expires_at is None or at < known.expires_at):
+            return known
         id, secret = given
         row = await self._records.reading(
             lambda c: c.execute(sa.select(TOKENS).where(TOKENS.c.id == id)).mappings().one_or_none()
