@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx2 import ASGITransport, AsyncClient
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from cogwork.observability import attributes
+from cogwork.observability.measured import Measured
 from cogwork.observability.places import being, carried, place_of, span_of, trace_of
 from cogwork.settings import Settings
 from cogwork.tools.addresses import Reach
@@ -157,6 +159,37 @@ async def test_a_run_lies_within_the_trace_of_its_caller(tmp_path: Path, collect
     whole = collector.one("invoke_workflow watched")
     assert (whole.trace, whole.parent) == (CALLER[3:35], CALLER[36:52])
     assert {span.trace for span in collector.spans} == {CALLER[3:35]}
+
+
+async def test_a_request_to_the_server_is_the_span_that_an_execution_lies_in(
+    tmp_path: Path, collector: Collector
+) -> None:
+    async with engine(tmp_path, collector.address) as made:
+
+        async def start(request: Request) -> PlainTextResponse:
+            execution = await made.execute_workflow(WORK, {})
+            return PlainTextResponse(execution.id)
+
+        application = Measured(Starlette(routes=[Route("/start/{what}", start, methods=["POST"])]), made.app.telemetry)
+        async with AsyncClient(transport=ASGITransport(application), base_url="http://server") as client:  # type: ignore[arg-type]
+            name = (await client.post("/start/this", headers={"traceparent": CALLER})).text
+        await until(lambda: _status(made, name, "completed"))
+    request, whole = collector.one("POST /start/{what}"), collector.one("invoke_workflow watched")
+    assert (request.trace, request.parent) == (CALLER[3:35], CALLER[36:52])
+    assert (whole.trace, whole.parent) == (request.trace, request.id)
+    assert request.told["http.response.status_code"] == 200 and request.told["http.route"] == "/start/{what}"
+
+
+@pytest.mark.slow
+async def test_a_run_in_a_process_of_its_own_is_traced_with_the_tools_that_it_calls(
+    tmp_path: Path, collector: Collector
+) -> None:
+    await run(engine(tmp_path, collector.address), mode="isolated")
+    stretch = collector.tree()["invoke_workflow watched"]["stretch watched"]
+    assert {"step look", "step say"} <= stretch.keys()
+    assert len(collector.named("execute_tool test.look")) == 2
+    assert len({span.trace for span in collector.spans}) == 1
+    assert CANARY.encode() not in collector.raw
 
 
 async def test_a_tool_passes_the_place_of_its_call_on(tmp_path: Path, collector: Collector) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -203,7 +203,10 @@ class Segments:
         self.at_work[execution.thread] = graph.checkpointer
         tokens = told is not None or bool(execution.options.get("streaming") or execution.options.get("trace"))
         try:
-            async with self._limited(attempt, graph):
+            async with AsyncExitStack() as stack:
+                for onlooker in self.recorder.onlookers:
+                    stack.enter_context(onlooker.within(execution))
+                await stack.enter_async_context(self._limited(attempt, graph))
                 async for event in self._events(execution, graph, input, config, tokens=tokens, **more):
                     if told is not None:
                         told(event)

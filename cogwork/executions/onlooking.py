@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from state.events import Event
@@ -35,6 +36,9 @@ class Onlooker(Protocol):
 
     def ended(self, execution: Execution) -> None:
         """An execution has ended without a call of its graph."""
+
+    def within(self, execution: Execution) -> AbstractContextManager[None]:
+        """Around a process's work on an execution, from before it is running."""
 
     def carried(self) -> str:
         """The ``traceparent`` of the place in a trace where the caller is; empty where nothing is traced."""

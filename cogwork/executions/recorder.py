@@ -175,9 +175,12 @@ class Watch:
                 _segment_ended(connection, self._taking, settled, now)
             return True
 
-        ours = await recorder.records.writing(end)
-        for sight in self._sights:
-            sight.left(settled) if ours else sight.lost()
+        ours = False
+        try:
+            ours = await recorder.records.writing(end)
+        finally:
+            for sight in self._sights:
+                sight.left(settled) if ours else sight.lost()
 
     # -- text ------------------------------------------------------------------------------------------------
 

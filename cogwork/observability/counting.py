@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +46,10 @@ class Counting:
     def ended(self, execution: Execution) -> None:
         """Count an end that no call brought about."""
         self.over(execution, execution.status, execution.ended_at)
+
+    def within(self, execution: Execution) -> AbstractContextManager[None]:
+        """Nothing is to be done."""
+        return nullcontext()
 
     def carried(self) -> str:
         """Nothing is traced here."""

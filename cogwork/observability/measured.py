@@ -67,8 +67,7 @@ class _Measuring:
         given = next((value for name, value in self._scope.get("headers", ()) if name == TRACEPARENT.encode()), b"")
         above = place_of(given.decode("latin-1"))
         if self._telemetry.spans is not None:
-            self._span, place = self._telemetry.spans.serving(_method(self._scope), above)
-            stack.enter_context(being(place))
+            self._span = stack.enter_context(self._telemetry.spans.serving(_method(self._scope), above))
         elif above is not None:
             stack.enter_context(being(above))
 

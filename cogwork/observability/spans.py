@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -58,14 +58,17 @@ class Spans:
         """Send the span of an execution that ended without a call of its graph."""
         self.over(execution, execution.status, execution.ended_at, execution.error, execution.usage)
 
+    def within(self, execution: Execution) -> AbstractContextManager[None]:
+        """Let what is done before a stretch has begun lie within the execution."""
+        return being(self.place(execution))
+
     def carried(self) -> str:
-        """The place of the span that is current for the caller: ours, or one of whoever traces this program."""
-        if (place := here()) is not None:
-            return place.traceparent
+        """The place of the span that is current for the caller, whoever made it: the library of MCP makes some of its own."""
         current = trace.get_current_span().get_span_context()
-        if not current.is_valid:
-            return ""
-        return Place(current.trace_id, current.span_id, current.trace_flags.sampled).traceparent
+        if current.is_valid:
+            return Place(current.trace_id, current.span_id, current.trace_flags.sampled).traceparent
+        place = here()
+        return place.traceparent if place is not None else ""
 
     def place(self, execution: Execution) -> Place:
         """Where the execution's own span is, or will be."""
@@ -136,10 +139,13 @@ class Spans:
                 self._failed(span, error)
                 raise
 
-    def serving(self, method: str, above: Place | None) -> tuple[Span, Place]:
-        """The span of a request to the server, and its place; ``served`` ends it."""
+    @contextmanager
+    def serving(self, method: str, above: Place | None) -> Iterator[Span]:
+        """The span of a request to the server, current within the block; ``served`` ends it."""
         span = self.tracing.begun(method, above, kind=SpanKind.SERVER, attributes={names.METHOD: method})
-        return span, _place(span)
+        using = trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
+        with using, being(_place(span)):
+            yield span
 
     def served(self, span: Span, method: str, route: str, status: int) -> None:
         """End the span of a request; ``status`` is 0 where it was not answered."""
@@ -187,7 +193,7 @@ class Seen:
     def place_of(self, step: str) -> Place | None:
         """The attempt of the step that is at work, or whatever is nearest around it."""
         found = self._open.get(step)
-        if found is None:
+        if found is None:  # The events of a run in a process of its own come later than its calls.
             return _place(self._around(step))
         return _place(found.attempt or found.span)
 
