@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cogwork.engine.batches import Batch, Batches
-from cogwork.engine.forking import Side, forked
 from cogwork.engine.handle import Handle
 from cogwork.engine.opened import Opened
 from cogwork.engine.resources import capabilities, cleaned, used
@@ -159,14 +158,25 @@ class ExecutionVerbs(Opened):
         here = execution.mode == "sync"
         return Handle(self, await self._owned(self.parts.dispatch.resume(execution_id, answers, here=here)))
 
-    async def fork_execution(self, execution_id: str, at: str, side: Side = "before") -> Handle:
-        """A new execution that goes on from before the step at the path ``at``, or from ``after`` its end; the other one stays as
-        it is. What had ended by then is taken over; what comes later is done anew, writes included.
+    async def fork_execution(
+        self,
+        execution_id: str,
+        at: str,
+        *,
+        side: Literal["before", "after"] = "before",
+        values: Mapping[str, Any] | None = None,
+        input_data: Mapping[str, Any] | None = None,
+    ) -> Handle:
+        """Begin another execution at a past step of this one, in a worker; ``values`` are other results, by step.
+
+        What had ended by then is taken over and not done again; what comes later is done anew, writes included.
 
         Raises:
-            EngineError: ``execution_not_found``; ``invalid_input``, nothing is kept from there, or it had failed by then.
+            EngineError: ``execution_not_found``, ``invalid_input``; ``conflict`` where nothing is kept of that point.
         """
-        return Handle(self, await forked(self.parts, execution_id, at, side))
+        from cogwork.engine.forking import forked
+
+        return Handle(self, await forked(self.parts, execution_id, at, side, values or {}, input_data))
 
     async def clean_up_execution(self, execution_id: str) -> bool:
         """Take away what an execution that has ended holds beside its record: its checkpoints and calls; whether it held any.

@@ -75,7 +75,7 @@ async def fork(request: Request, execution: str) -> Response:
     at, side = form.get("at", [""])[0], form.get("side", ["before"])[0]
 
     async def work(engine: WorkflowEngine) -> str:
-        return (await engine.fork_execution(execution, at, "after" if side == "after" else "before")).id
+        return (await engine.fork_execution(execution, at, side="after" if side == "after" else "before")).id
 
     return await _new(request, execution, "forked", work)
 
