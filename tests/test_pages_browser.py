@@ -278,6 +278,10 @@ PLACES = (
 )
 
 
+COLOURED = ("overview", "refund-step-ask", "start", "asking", "failed", "tools")
+"""The pages that have among them all that has a colour."""
+
+
 @pytest.fixture(scope="module")
 def asking(served: Served) -> str:
     """An execution that asks."""
@@ -302,6 +306,8 @@ def test_every_page_is_free_of_faults_that_keep_people_out(
     page = opened(color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
     found: dict[str, list[str]] = {}
     for name, place in places(served, asking):
+        if scheme == "dark" and not any(each in name for each in COLOURED):
+            continue
         page.goto(served.address + place)
         page.add_script_tag(path=str(AXE))
         # In the dark only the colours are others.

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from cogwork.engine.batches import Batch, Batches
-from cogwork.engine.forking import forked
 from cogwork.engine.handle import Handle
 from cogwork.engine.opened import Opened
 from cogwork.engine.resources import capabilities, cleaned, used
@@ -177,6 +176,7 @@ class ExecutionVerbs(Opened):
         Raises:
             EngineError: ``execution_not_found``, ``invalid_input``; ``conflict`` where nothing is kept of that point.
         """
+        from cogwork.engine.forking import forked
 
         return Handle(self, await forked(self.parts, execution_id, at, side, values or {}, input_data))
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 routes = router()
 PER_PAGE: Final = 25
 AGO: Final = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-FILTERS: Final = ("status", "workflow", "tag", "ago", "session", "id")
+FILTERS: Final = ("status", "workflow", "tag", "ago", "since", "session", "id")
 DID: Final = {
     "started": "It is asked for.",
     "answered": "Your answer was taken.",
@@ -75,15 +75,17 @@ async def live_list(request: Request) -> Response:
 
 async def _rows(request: Request) -> Region:
     wanted, cursor = asked(request, *FILTERS), request.query_params.get("cursor")
+    if wanted.get("ago") in AGO and "since" not in wanted:
+        # The pages that follow are of the same time as the first.
+        wanted["since"] = (datetime.now(UTC) - AGO[wanted["ago"]]).isoformat(timespec="minutes")
 
     async def look(engine: WorkflowEngine) -> dict[str, Any]:
         if name := wanted.get("id"):
             return {"executions": [await engine.get_execution_status(name)], "cursor": None}
-        since = datetime.now(UTC) - AGO[wanted["ago"]] if wanted.get("ago") in AGO else None
         return await engine.list_executions(
             wanted.get("workflow"),
             wanted.get("status"),
-            since.replace(microsecond=0, second=0) if since is not None else None,
+            wanted.get("since"),
             limit=PER_PAGE,
             cursor=cursor or None,
             tags=[wanted["tag"]] if "tag" in wanted else [],
@@ -155,7 +157,7 @@ async def live_execution(request: Request, execution: str) -> Response:
     async def mark() -> tuple[int, str, int]:
         return await reading.mark(acting(request).engine)
 
-    return await streamed(request, parts, mark=mark, over=lambda: last[0].execution.ended, every=0.3)
+    return await streamed(request, parts, mark=mark, over=lambda: last[0].execution.ended, every=0.4)
 
 
 async def _regions(
@@ -176,7 +178,7 @@ async def _regions(
         "timeline": {"drawing": drawn},
         "steps": {},
         "result": {},
-        "events": {"events": [(told.seq, told.event, advice.told(told.event)) for told in look.events[-300:]]},
+        "events": {"events": [(told.seq, told.event, advice.told(told.event)) for told in look.events[:-300:-1]]},
     }
     made = [Region(name, rendered(request, f"execution_{name}.html", **about, **more)) for name, more in pieces.items()]
     questions = rendered(request, "execution_questions.html", **about, asks=asks)

@@ -10,11 +10,12 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
-from cogwork.server.doors import doors_of
+from cogwork.errors import EngineError
+from cogwork.server.doors import Doors, doors_of
 from cogwork.server.pages.regions import Region
 from state.errors import CogworkError
 
-SECONDS: Final = 600.0
+SECONDS: Final = 120.0
 """How long one stream lasts; browsers open the next one by themselves, and say again who they are."""
 BEAT: Final = 15.0
 """Seconds after which something is sent, so that a reader who has gone is noticed."""
@@ -31,6 +32,11 @@ async def streamed(
     Raises:
         EngineError: who asks may not see them.
     """
+    doors = doors_of(request.scope)
+    if (most := doors.settings.server.limits.listeners) <= _counted(request, 0):
+        raise EngineError(
+            "rate_limited", f"{most} pages are followed already, as many as may be: load this one anew", limit=most
+        )
     first = await parts()
     events = _events(request, first, parts, mark, over, every)
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
@@ -44,7 +50,25 @@ async def _events(
     over: Callable[[], bool] | None,
     every: float,
 ) -> AsyncIterator[str]:
-    clock, doors = asyncio.get_running_loop().time, doors_of(request.scope)
+    _counted(request, 1)
+    try:
+        async for text in _changes(doors_of(request.scope), first, parts, mark, over, every):
+            yield text
+    finally:
+        _counted(request, -1)
+
+
+def _counted(request: Request, more: int) -> int:
+    """How many pages of this server are followed, once there are so many more."""
+    state = request.app.state
+    state.followed = getattr(state, "followed", 0) + more
+    return int(state.followed)
+
+
+async def _changes(
+    doors: Doors, first: list[Region], parts: Parts, mark: Mark | None, over: Callable[[], bool] | None, every: float
+) -> AsyncIterator[str]:
+    clock = asyncio.get_running_loop().time
     begun = beat = clock()
     sent: dict[str, str] = {}
     yield "retry: 2000\n\n"

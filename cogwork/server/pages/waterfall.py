@@ -26,9 +26,9 @@ def waterfall(steps: Sequence[Told], now: datetime) -> Markup:
     begin = min(step.attempts[0].began for step in timed)
     end = max((attempt.ended or now) for step in timed for attempt in step.attempts)
     total = max((end - begin).total_seconds(), 0.001)
-    marks, most = axis(total)
+    marks = [mark for mark in axis(total)[0] if mark <= total * 1.02]
     height = TOP + ROW * len(timed) + 6
-    scale = (WIDTH - LABEL - 130) / most
+    scale = (WIDTH - LABEL - 130) / total
     parts = [_head("waterfall", WIDTH, height, f"Timeline of {len(timed)} steps over {span(total)}")]
     for mark in marks:
         x = LABEL + mark * scale

@@ -76,5 +76,10 @@ export function follow(main) {
   // A page that is left lets go of its stream, and one that is come back to takes it up.
   addEventListener("pagehide", stop);
   addEventListener("pageshow", (event) => { if (event.persisted) begin(); });
+  // A browser has few connections to one server: tabs that nobody sees leave theirs to the others.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) stop();
+    else if (!main.dataset.over) begin();
+  });
   return { again: (address) => { main.dataset.stream = address; if (!main.dataset.over) begin(); } };
 }
