@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from cogwork.observability.measured import Measured
 from cogwork.server.acting import Acting
 from cogwork.server.doors import opened
 from cogwork.server.gate import Gate
@@ -36,7 +37,10 @@ class Application:
     """cogwork as an ASGI application; its doors are open between the start and the end of its lifespan."""
 
     def __init__(self, settings: Settings, engine: WorkflowEngine | None = None, extras: Extras | None = None) -> None:
-        self.settings, self._engine = settings, engine
+        from cogwork.workflow_engine import WorkflowEngine
+
+        self.settings = settings
+        self._engine = engine or WorkflowEngine(settings=settings, worker=settings.server.worker)
         self.api = api(self._life)
         # Hosts, origins and bodies are seen to by the layers around it.
         self._agents, self._agents_served = mcp_asgi(
@@ -54,7 +58,7 @@ class Application:
         signed = SigningIn(Heads(inner), lambda: self.api.state.doors, open_paths=OPEN)
         limited = Limits(signed, chosen.limits)
         named = Hosts(limited, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, open_paths=health.OPEN)
-        return Gate(named, secure=chosen.tls is not None)
+        return Gate(Measured(named, self._engine.app.telemetry), secure=chosen.tls is not None)
 
     @asynccontextmanager
     async def _life(self, app: FastAPI) -> AsyncIterator[None]:

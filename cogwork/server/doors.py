@@ -54,21 +54,19 @@ class Doors:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, engine: WorkflowEngine | None = None) -> AsyncIterator[Doors]:
-    """The doors over an engine of these settings; closed, what runs in this process rests and is handed on.
+async def opened(settings: Settings, engine: WorkflowEngine) -> AsyncIterator[Doors]:
+    """The doors over an engine that is not open yet; closed, what runs in this process rests and is handed on.
 
     Raises:
         EngineError: the engine cannot be opened.
     """
     from cogwork.identity.audit import Audit
     from cogwork.identity.tokens import Tokens
-    from cogwork.workflow_engine import WorkflowEngine
 
-    own = engine or WorkflowEngine(settings=settings, worker=settings.server.worker)
-    async with own:
-        records = own.parts.records
-        tokens, audit = Tokens(records), Audit(records, hide=own.app.secrets.redact)
-        feeds = Feeds(own, settings.server.limits.listeners)
+    async with engine:
+        records = engine.parts.records
+        tokens, audit = Tokens(records), Audit(records, hide=engine.app.secrets.redact)
+        feeds = Feeds(engine, settings.server.limits.listeners)
 
         async def issue(name: str, role: Role, seconds: float) -> str:
             own_name = f"{name}-{secrets.token_hex(4)}"
@@ -76,7 +74,7 @@ async def opened(settings: Settings, engine: WorkflowEngine | None = None) -> As
             return text
 
         try:
-            yield Doors(engine=own, settings=settings, verify=tokens.verify, issue=issue, audit=audit, feeds=feeds)
+            yield Doors(engine=engine, settings=settings, verify=tokens.verify, issue=issue, audit=audit, feeds=feeds)
         finally:
             audit.close()
 

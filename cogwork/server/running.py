@@ -14,6 +14,7 @@ import uvicorn
 
 from cogwork.errors import EngineError
 from cogwork.identity.certificates import principal_of
+from cogwork.observability.logs import configured
 from cogwork.server.asgi import Application
 from cogwork.server.hosts import is_loopback
 from cogwork.server.sockets import Certified, protocol
@@ -71,6 +72,7 @@ def serve(settings: Settings, ready: Callable[[str, Application], None]) -> None
     """
     chosen = settings.server
     _checked(settings)
+    configured(settings)
     application = Application(settings)
     secured: dict[str, Any] = {}
     certified: Certified | None = None

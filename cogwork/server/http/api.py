@@ -74,6 +74,7 @@ def api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None 
         lifespan=lifespan,
     )
     made.include_router(health.router)
+    made.include_router(health.figures)
     made.include_router(triggers.hooks, dependencies=[Depends(held)])
     for router in ROUTERS:
         made.include_router(router, prefix=PREFIX, dependencies=[Depends(held)])

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from cogwork.server.doors import doors_of
 from cogwork.server.http.execution_forms import (
     Cancel,
     DryRun,
@@ -83,7 +84,10 @@ async def get_execution(acting: Caller, execution: Id) -> Any:
 @router.get(
     "/{execution}/result",
     response_model=ResultView,
-    responses=errors(),
+    responses={
+        **errors(),
+        200: {"content": {each: {"schema": {"type": "string"}} for each in GIVES if "json" not in each}},
+    },
     openapi_extra={"x-gives": GIVES},
 )
 async def get_result(
@@ -91,7 +95,8 @@ async def get_result(
 ) -> Any:
     """What an execution has come to, up to now where it has not ended."""
     result = await acting.perform("executions.read", execution, lambda engine: engine.get_execution_result(execution))
-    return rendered(result, format, request.headers.get("accept", ""))
+    accept, settings = request.headers.get("accept", ""), doors_of(request.scope).settings
+    return await rendered(result, format, accept, settings=settings, request_id=acting.request_id)
 
 
 @router.get("/{execution}/steps", response_model=Steps, responses=errors())
