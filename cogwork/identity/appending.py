@@ -14,7 +14,6 @@ from sqlalchemy.engine import Connection
 from cogwork.errors import EngineError
 from cogwork.identity.chain import Entry, Mark
 from cogwork.records import Records
-from cogwork.records.columns import written_json
 from cogwork.records.tables.identity import AUDIT, AUDIT_HEAD
 
 MOST: Final = 256
@@ -79,8 +78,7 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
     last, rows = Mark(found.seq, found.digest), []
     for entry in entries:
         placed = entry.after(last)
-        row = {name: getattr(placed, name) for name in AUDIT.c.keys()}  # noqa: SIM118
-        rows.append({**row, "details": written_json(dict(placed.details))})
+        rows.append({name: getattr(placed, name) for name in AUDIT.c.keys()})  # noqa: SIM118
         last = Mark(placed.seq, placed.digest)
     connection.execute(sa.insert(AUDIT), rows)
     connection.execute(sa.update(AUDIT_HEAD).where(AUDIT_HEAD.c.id == 1).values(seq=last.seq, digest=last.digest))

@@ -25,7 +25,12 @@ from cogwork.records.tables.identity import AUDIT, AUDIT_HEAD
 from state.values import Json
 
 _AT_ONCE: Final = 1000
-_UNREAD: Final = [sa.type_coerce(AUDIT.c.at, sa.BigInteger).label("at"), *(c for c in AUDIT.c if c is not AUDIT.c.at)]
+_UNREAD: Final = [
+    sa.type_coerce(column, sa.Text if column.name == "details" else sa.BigInteger).label(column.name)
+    if isinstance(column.type, sa.types.TypeDecorator)
+    else column
+    for column in AUDIT.c
+]
 """The columns as they are stored: what somebody has altered need not be readable."""
 
 
@@ -181,10 +186,10 @@ class Audit:
 def _page(
     connection: Connection, wanted: Sequence[Any], filters: Mapping[str, Any], limit: int, cursor: str | None
 ) -> Page[Entry]:
-    query = sa.select(*_UNREAD).where(*wanted).order_by(AUDIT.c.seq.desc()).limit(limit + 1)
+    query = sa.select(AUDIT).where(*wanted).order_by(AUDIT.c.seq.desc()).limit(limit + 1)
     if cursor is not None:
         query = query.where(AUDIT.c.seq < int(opened_place(connection, cursor, filters).key))
-    found = [_read(dict(row)) for row in connection.execute(query).mappings()]
+    found = [entry_of(dict(row)) for row in connection.execute(query).mappings()]
     shown = tuple(found[:limit])
     more = len(found) > limit
     return Page(shown, sealed_place(connection, Place(0, str(shown[-1].seq)), filters) if more else None)

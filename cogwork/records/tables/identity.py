@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, text
 
 from cogwork.records.columns import Instant, Plain
 from cogwork.records.tables.base import METADATA, PREFIX
@@ -46,7 +46,7 @@ AUDIT: Final = Table(
     Column("outcome", String(48), nullable=False),
     Column("door", String(32), nullable=False),
     Column("request_id", String(128), nullable=False),
-    Column("details", Text, nullable=False),
+    Column("details", Plain, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
     Index("ix_cogwork_audit_at", "at"),
@@ -54,8 +54,7 @@ AUDIT: Final = Table(
     Index("ix_cogwork_audit_target", "target", "seq"),
 )
 """Rows are added only: triggers of the migration refuse everything else. ``digest`` is over the row and ``previous``, the
-digest of the row before. ``details`` is JSON, but no column that is sealed: no row may be sealed anew when keys change, and
-whoever looks into the log need not have the keys."""
+digest of the row before."""
 AUDIT_HEAD: Final = Table(
     f"{PREFIX}audit_head",
     METADATA,

@@ -90,7 +90,7 @@ def _audit() -> None:
         sa.Column("outcome", sa.String(length=48), nullable=False),
         sa.Column("door", sa.String(length=32), nullable=False),
         sa.Column("request_id", sa.String(length=128), nullable=False),
-        sa.Column("details", sa.Text(), nullable=False),
+        sa.Column("details", Plain(), nullable=False),
         sa.Column("previous", sa.String(length=64), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_cogwork_audit")),
