@@ -370,6 +370,14 @@ async def test_a_log_rewritten_from_an_entry_to_its_end_is_found_by_a_mark_kept_
     assert (await audit.verify_chain(mark)).broken == Broken(4, "another one stands there")
 
 
+async def test_the_chain_holds_while_it_grows(audit: Audit) -> None:
+    writing = asyncio.gather(*(note(audit, f"e-{number}") for number in range(60)))
+    looked = [await audit.verify_chain() for _ in range(5)]
+    await writing
+    assert [found.broken for found in looked] == [None] * 5
+    assert (await audit.verify_chain()).entries == 60
+
+
 async def test_a_kept_mark_is_enough_to_look_at_what_came_after_it(audit: Audit) -> None:
     await note(audit)
     mark = await audit.head()
