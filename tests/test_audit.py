@@ -85,13 +85,13 @@ def behind(records: Records, *statements: Any) -> None:
 
 
 async def test_an_entry_says_who_did_what_to_what_through_which_door_and_what_came_of_it(audit: Audit) -> None:
-    await note(audit, "e-7", details={"version": 3}, request_id="req-9")
+    await note(audit, "e-7", details={"version": 3, "target": "none"}, request_id="req-9")
     (entry,) = await audit.entries()
     assert (entry.seq, entry.principal_id, entry.principal_name, entry.role, entry.via) == (
         1, "t-ada", "ada", "operator", "token",
     )  # fmt: skip
     assert (entry.verb, entry.target, entry.outcome, entry.door) == ("executions.start", "e-7", "done", "http")
-    assert (entry.request_id, entry.details) == ("req-9", {"version": 3})
+    assert (entry.request_id, entry.details) == ("req-9", {"version": 3, "target": "none"})
     assert abs(entry.at - datetime.now(UTC)) < timedelta(hours=1)
     assert (await audit.verify_chain()).broken is None
 
@@ -202,12 +202,12 @@ async def test_neither_tokens_nor_secrets_nor_material_get_into_the_log(records:
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(), inner, max_size=30),
-    max_leaves=60,
+    lambda inner: st.lists(inner, max_size=25) | st.dictionaries(st.text(max_size=5), inner, max_size=6),
+    max_leaves=30,
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(details=st.dictionaries(st.text(), VALUES, max_size=8))
 def test_details_are_bounded_whatever_they_hold(details: Any) -> None:
     kept = bounding.details(details)
@@ -368,6 +368,14 @@ async def test_a_log_rewritten_from_an_entry_to_its_end_is_found_by_a_mark_kept_
     records.write(rewrite)
     assert (await audit.verify_chain()).broken is None, "by itself the forged chain holds"
     assert (await audit.verify_chain(mark)).broken == Broken(4, "another one stands there")
+
+
+async def test_the_chain_holds_while_it_grows(audit: Audit) -> None:
+    writing = asyncio.gather(*(note(audit, f"e-{number}") for number in range(60)))
+    looked = [await audit.verify_chain() for _ in range(5)]
+    await writing
+    assert [found.broken for found in looked] == [None] * 5
+    assert (await audit.verify_chain()).entries == 60
 
 
 async def test_a_kept_mark_is_enough_to_look_at_what_came_after_it(audit: Audit) -> None:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cogwork.cli.root import cli
+from cogwork.errors import EngineError
 from cogwork.identity.tokens import Tokens
 from cogwork.records.database import opened
 
@@ -136,3 +137,17 @@ def test_an_empty_log_is_verified_and_exported_as_one(cogwork: Cogwork) -> None:
     assert "0 entries" in cogwork("audit", "--verify").stdout
     assert "is empty" in cogwork("audit", "--export", "none.jsonl").stdout
     assert Path("none.jsonl").read_text() == ""
+
+
+@pytest.mark.req("E7")
+def test_who_may_not_and_who_is_not_known_have_an_exit_code_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    from cogwork.cli.faults import complained
+    from cogwork.errors import Unauthenticated
+    from cogwork.identity.roles import Principal
+
+    with pytest.raises(EngineError) as caught:
+        Principal(id="v", name="vic", role="viewer").require("executions.start")
+    assert complained(caught.value) == complained(Unauthenticated("expired")) == 6
+    said = capsys.readouterr().err
+    assert "vic is viewer, and executions.start takes the role operator" in said
+    assert "The token is not valid" in said and "expired" not in said

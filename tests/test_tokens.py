@@ -285,8 +285,9 @@ async def test_tokens_are_listed_in_pages_the_latest_first_with_their_state(toke
         if (cursor := page.cursor) is None:
             break
     assert names == ["t4", "t3", "t2", "t1", "t0"]
-    assert [each.name for each in await tokens.list(role="viewer", revoked=False)] == ["t1"]
+    assert [each.name for each in await tokens.list(role="viewer", ended=False)] == ["t1"]
     clock.seconds = 103.0
+    assert [each.name for each in await tokens.list(ended=False)] == ["t4"]
     states = {each.name: each.state(clock.now()) for each in await tokens.list()}
     assert states == {"t0": "expired", "t1": "expired", "t2": "expired", "t3": "revoked", "t4": "valid"}
 

@@ -41,14 +41,14 @@ def create(
 
 @token.command("list")
 def list_tokens(
-    everyone: Annotated[bool, typer.Option("--all", "-a", help="Those too that are revoked.")] = False,
+    everyone: Annotated[bool, typer.Option("--all", "-a", help="Those too that are revoked or expired.")] = False,
     role: Annotated[str | None, typer.Option("--role", "-r", help="Only those of this role.")] = None,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.", show_default=False)] = None,
     limit: context.Limit = 50,
     json: context.Json = False,
 ) -> None:
     """The tokens, the latest first; never their secrets."""
-    options: Any = {"role": role, "revoked": everyone, "limit": limit, "cursor": cursor}
+    options: Any = {"role": role, "ended": everyone, "limit": limit, "cursor": cursor}
     page = _called(lambda tokens, _: tokens.list(**options))
     now = datetime.now(UTC)
     if json:

@@ -66,7 +66,7 @@ class Audit:
         Raises:
             EngineError: ``database_error``; it is not.
         """
-        seen: Any = {"target": target, **details}
+        seen: Any = [target, dict(details)]
         seen = self._hide(seen) if self._hide is not None else seen
         entry = Entry(
             seq=0,
@@ -76,11 +76,11 @@ class Audit:
             role=principal.role,
             via=bounding.line(principal.via, 32),
             verb=verb,
-            target=bounding.line(seen["target"], 512),
+            target=bounding.line(seen[0], 512),
             outcome=bounding.line(outcome, 48),
             door=bounding.line(door, 32),
             request_id=bounding.line(request_id, 128),
-            details=bounding.details({name: value for name, value in seen.items() if name != "target"}),
+            details=bounding.details(seen[1]),
         )
         await self._appending.put(entry)
 

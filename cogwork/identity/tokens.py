@@ -139,17 +139,18 @@ class Tokens:
         return await self._records.reading(read)
 
     async def list(
-        self, *, role: Role | None = None, revoked: bool = True, limit: int = 50, cursor: str | None = None
+        self, *, role: Role | None = None, ended: bool = True, limit: int = 50, cursor: str | None = None
     ) -> Page[Token]:
-        """The tokens, the latest first; ``revoked`` whether those too that are.
+        """The tokens, the latest first; ``ended`` whether those too that are revoked or expired.
 
         Raises:
             EngineError: ``invalid_input``, ``invalid_cursor``.
         """
         query = sa.select(TOKENS)
         query = query.where(TOKENS.c.role == checked_role(role)) if role is not None else query
-        query = query if revoked else query.where(TOKENS.c.revoked_at.is_(None))
-        filters = {"list": "tokens", "role": role, "revoked": revoked}
+        goes_on = sa.or_(TOKENS.c.expires_at.is_(None), TOKENS.c.expires_at > self._now())
+        query = query if ended else query.where(TOKENS.c.revoked_at.is_(None), goes_on)
+        filters = {"list": "tokens", "role": role, "ended": ended}
         page = await self._records.reading(
             lambda c: paged(c, query, TOKENS.c.created_at, TOKENS.c.id, filters=filters, limit=limit, cursor=cursor)
         )
