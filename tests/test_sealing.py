@@ -26,6 +26,7 @@ from cogwork import WorkflowEngine
 from cogwork.app import app
 from cogwork.cli.root import cli
 from cogwork.errors import EngineError
+from cogwork.metrics import Metrics
 from cogwork.records.database import opened
 from cogwork.records.payloads import found, kept
 from cogwork.sealing.encrypting import encrypted
@@ -41,6 +42,7 @@ from cogwork.store.postgres import PostgresCheckpoints
 from state.errors import CogworkError
 from tests.clusters import schema
 from tests.fleet import drop
+from tests.ledger import NOW, Ledger, fault
 from tests.sealed import CANARIES, KEYS, dumped, goes_on, leaks, leaks_in, lived, opened_bytea, resting, tools
 
 pytestmark = pytest.mark.req("M9")
@@ -424,3 +426,18 @@ def test_equal_contents_have_names_that_differ_between_databases_and_from_their_
     with opened(tmp_path / "plain.sqlite") as records:
         names.append({records.write(lambda connection: kept(connection, value))})
     assert all(len(each) == 1 for each in names) and len(set.union(*names)) == 3
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+async def test_sealed_errors_are_counted_by_their_class(tmp_path: Path, where: str) -> None:
+    ring, ledger = ring_of([KeySource(env="KEY_ONE")], KEYS), Ledger()
+    ledger.execution("failed", error=fault("timeout", CANARIES["error"]))
+    ledger.execution("failed", error=fault("refused", f'a "class": "x" {CANARIES["error"]}'))
+    ledger.execution("completed")
+    with database() if where == "postgresql" else nullcontext() as url:
+        with opened(tmp_path / "records.sqlite", url, ring=ring) as records:
+            ledger.write(records)
+            told = await Metrics(records, now=lambda: NOW).workflow("greet")
+            assert told["errors_by_class"] == {"timeout": 1, "refused": 1}
+            held = opened_bytea(dumped(url)) if url is not None else b""
+        assert leaks(held) == set() and leaks_in(tmp_path) == {}
