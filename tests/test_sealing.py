@@ -9,7 +9,7 @@ import logging
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -33,6 +33,7 @@ from cogwork.sealing.encrypting import encrypted
 from cogwork.sealing.errors import KeyMissing, Unopened
 from cogwork.sealing.keys import KeySource, Ring, ring_of
 from cogwork.sealing.seals import Seals
+from cogwork.sealing.standing import swept
 from cogwork.sealing.xaes import Xaes
 from cogwork.sessions.store import memory_store
 from cogwork.settings import Settings
@@ -441,3 +442,20 @@ async def test_sealed_errors_are_counted_by_their_class(tmp_path: Path, where: s
             assert told["errors_by_class"] == {"timeout": 1, "refused": 1}
             held = opened_bytea(dumped(url)) if url is not None else b""
         assert leaks(held) == set() and leaks_in(tmp_path) == {}
+
+
+def test_a_file_that_somebody_reads_is_said_to_hold_what_was_deleted_from_it(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        one, other = (
+            stack.enter_context(closing(sqlite3.connect(tmp_path / "a.sqlite", timeout=0, isolation_level=None)))
+            for _ in range(2)
+        )
+        one.execute("PRAGMA journal_mode=WAL")
+        one.execute("CREATE TABLE held (value TEXT)")
+        one.execute("INSERT INTO held VALUES (?)", (CANARIES["state"],))
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM held").fetchall()
+        one.execute("DELETE FROM held")
+        assert not swept(one) and leaks_in(tmp_path)
+        other.execute("COMMIT")
+        assert swept(one) and leaks_in(tmp_path) == {}
