@@ -17,7 +17,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from cogwork.backup.restoring import restore
 from cogwork.backup.saving import save
 from cogwork.backup.snapshot import copied
 from cogwork.cli.root import cli
+from cogwork.sealing.encrypting import encrypted
 from cogwork.settings import Settings
 from cogwork.store.runs import Runs
 from tests.sealed import CANARIES, KEYS, goes_on, leaks, leaks_in, resting
@@ -100,7 +101,8 @@ async def done_in(engine: WorkflowEngine, names: list[str]) -> set[tuple[int, st
 
 async def busy(made: WorkflowEngine, marked: Counter[tuple[int, str]], enough: int) -> list[str]:
     """Executions at work, of which so many steps are done."""
-    name = await made.create_workflow(source=CHAIN)
+    known = (await made.list_workflows())["workflows"]
+    name = known[0]["id"] if known else await made.create_workflow(source=CHAIN)
     names = [(await made.execute_workflow(name, {"of": number})).id for number in range(8)]
     await until(lambda: sum(marked.values()) >= enough)
     return names
@@ -136,6 +138,31 @@ async def test_a_backup_in_the_middle_of_executions_goes_on_elsewhere_and_repeat
     assert len(marked) == STEPS * len(names)
     restore(tmp_path / "backup.tar.gz", tmp_path / "elsewhere")
     await all_end(names, settings(tmp_path / "elsewhere"))
+
+
+@pytest.mark.req("M9")
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+async def test_everything_is_sealed_while_executions_are_at_work(tmp_path: Path, where: str) -> None:
+    with database() if where == "postgresql" else nullcontext() as url:
+        more = {"database_url": url} if url is not None else {}
+        marked: Counter[tuple[int, str]] = Counter()
+        async with WorkflowEngine(settings=settings(tmp_path, **more), tools=[marking(marked)]) as made:
+            names = await busy(made, marked, 12)
+        sealing = settings(tmp_path, encryption_keys=[{"env": "KEY_ONE"}], **more)
+        async with WorkflowEngine(settings=sealing, tools=[marking(marked)]) as made:
+            more_names = await busy(made, marked, 16)
+            house = app(sealing)
+            left = [
+                step for step in await asyncio.to_thread(lambda: [*encrypted(house)]) if step.part == "still in use"
+            ]
+            house.close()
+            for name in (*names, *more_names):
+                await until(lambda name=name: _ended(made, name))  # type: ignore[misc]
+                assert (await made.get_execution_result(name))["status"] == "completed"
+        assert len(left) == 1 and set(marked.values()) <= {1, 2, 3}
+        house = app(sealing)
+        assert [step.looked for step in encrypted(house) if step.part == "still in use"] == [0]
+        house.close()
 
 
 async def test_a_backup_of_postgresql_in_the_middle_of_executions_replaces_what_came_after(tmp_path: Path) -> None:
@@ -370,7 +397,7 @@ def test_a_hostile_member_is_refused_and_nothing_is_written(tmp_path: Path, name
     archive = tmp_path / "b.tar.gz"
     packed(archive, [(entry(NAME), manifest_with(described(name, data))), (entry(name, kind, link), data)])
     for tried in (lambda: restore(archive, tmp_path / "in" / "state"), lambda: checked(archive)):
-        with pytest.raises(Unsound):
+        with pytest.raises(Unsound, match=r"no plain file|which no backup has"):
             tried()
     assert {path.name for path in tmp_path.rglob("*")} <= {"b.tar.gz", "in"}
 
@@ -390,6 +417,8 @@ def test_what_the_manifest_does_not_describe_is_refused(tmp_path: Path) -> None:
         with pytest.raises(Unsound, match=why):
             restore(archive, tmp_path / "state")
         assert not (tmp_path / "state").exists()
+    packed(archive, [(entry(NAME), manifest_with(right)), (entry("files/a"), b"good")])
+    assert checked(archive).size == 4
     packed(archive, [(entry("files/a"), b"good"), (entry(NAME), manifest_with(right))])
     with pytest.raises(Unsound, match="does not begin with a manifest"):
         checked(archive)
@@ -408,7 +437,14 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         header = entry(NAME, tarfile.XHDTYPE)
         header.size = 1 << 30
         file.write(header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
-    with pytest.raises(Unsound):
+    with pytest.raises(Unsound, match="no plain file"):
+        checked(archive)
+    with gzip.open(archive, "wb") as file:
+        empty = manifest_with({})
+        header = entry(NAME)
+        header.size = len(empty)
+        file.write(header.tobuf(tarfile.GNU_FORMAT) + empty + bytes(-len(empty) % 512) + bytes(1 << 20))
+    with pytest.raises(Unsound, match="behind its end"):
         checked(archive)
 
 

@@ -9,7 +9,7 @@ import logging
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -26,12 +26,14 @@ from cogwork import WorkflowEngine
 from cogwork.app import app
 from cogwork.cli.root import cli
 from cogwork.errors import EngineError
+from cogwork.metrics import Metrics
 from cogwork.records.database import opened
 from cogwork.records.payloads import found, kept
 from cogwork.sealing.encrypting import encrypted
 from cogwork.sealing.errors import KeyMissing, Unopened
 from cogwork.sealing.keys import KeySource, Ring, ring_of
 from cogwork.sealing.seals import Seals
+from cogwork.sealing.standing import swept
 from cogwork.sealing.xaes import Xaes
 from cogwork.sessions.store import memory_store
 from cogwork.settings import Settings
@@ -41,6 +43,7 @@ from cogwork.store.postgres import PostgresCheckpoints
 from state.errors import CogworkError
 from tests.clusters import schema
 from tests.fleet import drop
+from tests.ledger import NOW, Ledger, fault
 from tests.sealed import CANARIES, KEYS, dumped, goes_on, leaks, leaks_in, lived, opened_bytea, resting, tools
 
 pytestmark = pytest.mark.req("M9")
@@ -424,3 +427,35 @@ def test_equal_contents_have_names_that_differ_between_databases_and_from_their_
     with opened(tmp_path / "plain.sqlite") as records:
         names.append({records.write(lambda connection: kept(connection, value))})
     assert all(len(each) == 1 for each in names) and len(set.union(*names)) == 3
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+async def test_sealed_errors_are_counted_by_their_class(tmp_path: Path, where: str) -> None:
+    ring, ledger = ring_of([KeySource(env="KEY_ONE")], KEYS), Ledger()
+    ledger.execution("failed", error=fault("timeout", CANARIES["error"]))
+    ledger.execution("failed", error=fault("refused", f'a "class": "x" {CANARIES["error"]}'))
+    ledger.execution("completed")
+    with database() if where == "postgresql" else nullcontext() as url:
+        with opened(tmp_path / "records.sqlite", url, ring=ring) as records:
+            ledger.write(records)
+            told = await Metrics(records, now=lambda: NOW).workflow("greet")
+            assert told["errors_by_class"] == {"timeout": 1, "refused": 1}
+            held = opened_bytea(dumped(url)) if url is not None else b""
+        assert leaks(held) == set() and leaks_in(tmp_path) == {}
+
+
+def test_a_file_that_somebody_reads_is_said_to_hold_what_was_deleted_from_it(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        one, other = (
+            stack.enter_context(closing(sqlite3.connect(tmp_path / "a.sqlite", timeout=0, isolation_level=None)))
+            for _ in range(2)
+        )
+        one.execute("PRAGMA journal_mode=WAL")
+        one.execute("CREATE TABLE held (value TEXT)")
+        one.execute("INSERT INTO held VALUES (?)", (CANARIES["state"],))
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM held").fetchall()
+        one.execute("DELETE FROM held")
+        assert not swept(one) and leaks_in(tmp_path)
+        other.execute("COMMIT")
+        assert swept(one) and leaks_in(tmp_path) == {}

@@ -18,6 +18,8 @@ from cogwork.backup.manifest import MAX_BYTES, NAME, Manifest, Member, read
 
 BLOCK: Final = 512
 CHUNK: Final = 1 << 20
+PADDING: Final = 1 << 16
+"""Zeros that other programs may put behind the end."""
 LEVEL: Final = 3
 """How hard it is compressed; what is sealed does not become smaller anyway."""
 Take = Callable[[str, bytes], None]
@@ -165,8 +167,8 @@ def _next(packed: Any) -> tuple[str, int] | None:
 
 
 def _nothing_more(packed: Any) -> None:
-    """The end, up to which zeros may stand; reading it has the checksum of the compression looked at."""
-    if _exactly(packed, BLOCK).strip(b"\0") or packed.read(1):
+    """The end, up to which a few zeros may stand; reading it has the checksum of the compression looked at."""
+    if packed.read(PADDING).strip(b"\0") or packed.read(1):
         raise Unsound("The archive holds something behind its end")
 
 

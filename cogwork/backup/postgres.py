@@ -17,6 +17,7 @@ from cogwork.records.schema import TABLE
 from cogwork.sealing.standing import KEY
 from cogwork.sealing.standing import TABLE as SEALING
 
+INHERITED: Final = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"})
 SCHEMA_ENTRY: Final = re.compile(r"^\d+; \d+ \d+ SCHEMA - (\S+) ", re.MULTILINE)
 
 
@@ -112,7 +113,7 @@ def _run(program: str, url: SecretStr | None, *words: str) -> str:
     path = shutil.which(program)
     if path is None:
         raise BackupError(f"{program} is not on the PATH: install PostgreSQL's client programs, as new as the server")
-    environment, connection = dict(os.environ), list[str]()
+    environment, connection = _environment(), list[str]()
     if url is not None:
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -126,6 +127,11 @@ def _run(program: str, url: SecretStr | None, *words: str) -> str:
         said = " ".join(done.stderr.split())[-2000:]
         raise BackupError(f"{program} failed: {said or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """What these programs are given of our environment: keys and the like stay here."""
+    return {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("PG")}
 
 
 def _quoted(name: str) -> str:

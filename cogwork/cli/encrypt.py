@@ -67,4 +67,4 @@ def _shown(app: App, sealed: dict[str, int], left: int, json: bool) -> None:
         return
     render.say(f"{sum(sealed.values()):,} values were sealed; everything is under {key}")
     if left:
-        render.note(f"{left:,} values were in use and are plain still: run it again")
+        render.note(f"{left:,} values or files were in use, and hold plain text still: run it again")

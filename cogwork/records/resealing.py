@@ -40,8 +40,8 @@ def resealed(records: Records) -> Iterator[Progress]:
 
 
 def settled(records: Records) -> int:
-    """Once all is sealed: remove payloads that were replaced, and say that only the first key is needed; how many payloads
-    are still plain, because somebody has begun to use them meanwhile.
+    """Once all is sealed: remove payloads that were replaced, and say that only the first key is needed; how much is still
+    plain, because somebody has begun to use it meanwhile, or holds up the file.
 
     Raises:
         EngineError: ``database_error``.
@@ -59,7 +59,7 @@ def settled(records: Records) -> int:
     left = records.write(settle)
     if not left and records.dialect == "sqlite":
         with closing(records.engine.raw_connection()) as connection:
-            swept(connection.driver_connection)  # type: ignore[arg-type]
+            return int(not swept(connection.driver_connection))  # type: ignore[arg-type]
     return left
 
 

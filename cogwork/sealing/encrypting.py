@@ -48,14 +48,13 @@ def _passes(records: Any, saver: Any, store: Any) -> Iterator[Progress]:
 
 
 def _settled(records: Any, saver: Any, store: Any) -> int:
-    """Say that one key is enough, and let nothing plain lie in what is free; how many values are still used plain."""
+    """Say that one key is enough, and let nothing plain lie in what is free; how much is in use and plain still."""
     from cogwork.records import resealing as of_records
     from cogwork.sessions import resealing as of_memory
 
     left = of_records.settled(records)
     if not left:
-        _of_checkpoints(saver).settled(saver)
-        of_memory.settled(store)
+        left += _of_checkpoints(saver).settled(saver) + of_memory.settled(store)
     return left
 
 

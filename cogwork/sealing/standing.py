@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from cogwork.sealing.errors import KeyMissing
@@ -90,11 +89,14 @@ def of_sqlite(connection: sqlite3.Connection, ring: Ring, where: str) -> Seals:
     return standing(ring, where, read, add)
 
 
-def swept(connection: sqlite3.Connection) -> None:
-    """Write the file anew, so that nothing deleted is left in it or its journal; others may hold that up, and then it stays."""
-    with suppress(sqlite3.OperationalError):
+def swept(connection: sqlite3.Connection) -> bool:
+    """Write a file anew, so that nothing deleted is left in it or its journal; False where others held that up."""
+    try:
         connection.execute("VACUUM")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.OperationalError:
+        return False
+    return not busy
 
 
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------------

@@ -39,8 +39,8 @@ def resealed(store: MemoryStore) -> Iterator[Progress]:
         after = rows[-1][:2]
 
 
-def settled(store: MemoryStore) -> None:
-    """Once all is sealed: say that only the first key is needed."""
+def settled(store: MemoryStore) -> int:
+    """Once all is sealed: say that only the first key is needed; 1 where others hold up that the file is written anew."""
     sqlite = hasattr(store, "path")
     mark = "?" if sqlite else "%s"
     with store._cursor() as cursor:  # type: ignore[attr-defined]
@@ -48,8 +48,7 @@ def settled(store: MemoryStore) -> None:
         add = f"insert into {TABLE} (name, value) values ({mark}, {mark}) on conflict (name) do update set value = excluded.value"
         for row in renewed(store.seals).items():
             cursor.execute(add, row)
-    if sqlite:
-        swept(store.conn)  # type: ignore[attr-defined]
+    return int(sqlite and not swept(store.conn))  # type: ignore[attr-defined]
 
 
 def _row(row: Any) -> tuple[str, str, Mapping[str, Any]]:

@@ -49,8 +49,8 @@ def resealed(saver: PostgresCheckpoints) -> Iterator[Progress]:
     )
 
 
-def settled(saver: PostgresCheckpoints) -> None:
-    """Once all is sealed: say that only the first key is needed.
+def settled(saver: PostgresCheckpoints) -> int:
+    """Once all is sealed: say that only the first key is needed; nothing is left to do then, 0.
 
     Raises:
         StoreError: the server fails.
@@ -64,6 +64,7 @@ def settled(saver: PostgresCheckpoints) -> None:
                 cursor.execute(add, row)
 
     saver._database.surviving(say)
+    return 0
 
 
 Change = Callable[[Cursor[DictRow], Row], dict[str, Any]]

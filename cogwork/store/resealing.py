@@ -44,15 +44,16 @@ def resealed(saver: SqliteCheckpoints) -> Iterator[Progress]:
     yield from _batches(saver, "requests", "thread_id, record", lambda row: _request(seals, row))
 
 
-def settled(saver: SqliteCheckpoints) -> None:
-    """Once all is sealed: say that only the first key is needed, and leave nothing of what was plain in the file.
+def settled(saver: SqliteCheckpoints) -> int:
+    """Once all is sealed: say that only the first key is needed, and leave nothing of what was plain in the file; 1 where
+    others held that up.
 
     Raises:
         StoreError: the file fails.
     """
     with saver.cursor() as cursor:
         say(cursor, saver.seals)
-    swept(saver.conn)
+    return int(not swept(saver.conn))
 
 
 def say(cursor: sqlite3.Cursor, seals: Seals) -> None:
