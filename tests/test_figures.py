@@ -112,6 +112,30 @@ async def test_what_waits_runs_and_works_is_looked_up_whoever_counts(settings: S
     assert sample(text, "cogwork_records_up") == 1
 
 
+async def test_what_is_at_work_is_told_apart_from_what_waits(tmp_path: Path) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def wait() -> str:
+        loop.call_soon_threadsafe(begun.set)
+        await until(go.is_set)
+        return "done"
+
+    tool = FunctionTool.from_function(wait, name="test.wait", description="Wait.", effect="read")
+    spec = {"cogwork": "v1", "name": "waits", "nodes": {"a": {"type": "tool", "tool": "test.wait", "args": {}}}}
+    chosen = Settings(state_dir=tmp_path, workflows=[], engine={"concurrency": 7})
+    async with WorkflowEngine(settings=chosen, tools=[tool]) as engine:
+        execution = await engine.execute_workflow(spec, {})
+        await begun.wait()
+        text = await prometheus_text(engine)
+        go.set()
+        await execution.wait()
+    assert sample(text, "cogwork_queue_running", queue="cogwork") == 1
+    assert sample(text, "cogwork_queue_length", queue="cogwork") == 0
+    assert sample(text, "cogwork_executions_open", status="running") == 1
+    assert (sample(text, "cogwork_worker_places"), sample(text, "cogwork_worker_places_busy")) == (7, 1)
+
+
 async def test_what_is_looked_up_is_looked_up_once_for_all_who_ask_within_seconds(tmp_path: Path) -> None:
     async with WorkflowEngine(settings=Settings(state_dir=tmp_path, workflows=[]), worker=False) as engine:
         readings = engine.app.telemetry.readings

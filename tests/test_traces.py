@@ -85,9 +85,9 @@ def engine(folder: Path, address: str | None, **more: Any) -> WorkflowEngine:
     return WorkflowEngine(settings=settings(folder, address, **more), tools=[tool])
 
 
-async def run(made: WorkflowEngine, *, mode: str = "async", **options: Any) -> str:
+async def run(made: WorkflowEngine, given: dict[str, Any] | None = None, *, mode: str = "async", **options: Any) -> str:
     async with made:
-        execution = await made.execute_workflow(WORK, {"word": "moon"}, {"mode": mode, **options})
+        execution = await made.execute_workflow(WORK, {"word": "moon", **(given or {})}, {"mode": mode, **options})
         result = await execution.wait()
         assert result["status"] == "completed", result
         return str(execution.id)
@@ -140,12 +140,14 @@ async def test_what_is_sent_holds_no_content_unless_it_is_wanted_and_no_secret_e
     with collecting() as shy:
         await run(engine(tmp_path / "shy", shy.address))
     with collecting() as open_:
-        await run(engine(tmp_path / "open", open_.address, capture_content=True))
+        # Whoever knows a secret may write it anywhere.
+        leaky = {"word": f"moon {CANARY}"}
+        await run(engine(tmp_path / "open", open_.address, capture_content=True), leaky, tenant=CANARY)
     assert b"moon" not in shy.raw and CANARY.encode() not in shy.raw
     assert CANARY.encode() not in open_.raw and b"secret://pass" in open_.raw
     call = max(open_.named("execute_tool"), key=lambda span: span.begun)
-    assert json.loads(call.told["gen_ai.tool.call.arguments"])["word"] == "moon"
-    assert call.told["gen_ai.tool.call.result"] == "moon secret://pass"
+    assert json.loads(call.told["gen_ai.tool.call.arguments"])["word"] == "moon secret://pass"
+    assert call.told["gen_ai.tool.call.result"] == "moon secret://pass secret://pass"
     assert "moon" in open_.one("chat offline").told["gen_ai.input.messages"]
 
 
