@@ -151,6 +151,13 @@ async def test_what_is_sent_holds_no_content_unless_it_is_wanted_and_no_secret_e
     assert "moon" in open_.one("chat offline").told["gen_ai.input.messages"]
 
 
+async def test_what_is_cut_off_leaves_no_half_of_a_secret(tmp_path: Path, collector: Collector) -> None:
+    begins = len('{"word": "')
+    long = "m" * (attributes.MOST_CHARACTERS - begins - 12) + CANARY
+    await run(engine(tmp_path, collector.address, capture_content=True), {"word": long})
+    assert b"mmmmm" in collector.raw and CANARY[:12].encode() not in collector.raw
+
+
 async def test_a_run_lies_within_the_trace_of_its_caller(tmp_path: Path, collector: Collector) -> None:
     async with engine(tmp_path, collector.address, sample_ratio=0.0) as made:
         with being(place_of(CALLER)):
