@@ -152,7 +152,7 @@ async def test_what_is_sent_holds_no_content_unless_it_is_wanted_and_no_secret_e
 
 
 async def test_what_is_cut_off_leaves_no_half_of_a_secret(tmp_path: Path, collector: Collector) -> None:
-    begins = len('{"word": "')
+    begins = len('{"key": "secret://pass", "word": "')
     long = "m" * (attributes.MOST_CHARACTERS - begins - 12) + CANARY
     await run(engine(tmp_path, collector.address, capture_content=True), {"word": long})
     assert b"mmmmm" in collector.raw and CANARY[:12].encode() not in collector.raw
