@@ -67,7 +67,7 @@ def collector() -> Iterator[Collector]:
 def look(context: CallContext, word: str, key: str) -> str:
     """Fails once, then gives back what it was given, the secret among it."""
     if context.attempt == 1:
-        raise Fault("unavailable", f"not with {key}", origin="tool")
+        raise Fault("unavailable", f"no {word} with {key}", origin="tool")
     return f"{word} {key}"
 
 
@@ -400,7 +400,7 @@ def test_with_nothing_configured_neither_spans_nor_exporters_nor_prometheus_are_
             async with WorkflowEngine() as engine:
                 await (await engine.execute_workflow(spec, {})).wait()
         asyncio.run(main())
-        ours = ["cogwork.observability." + name for name in ("spans", "exporting", "prometheus")]
+        ours = ["cogwork.observability." + name for name in ("spans", "stretches", "exporting", "prometheus")]
         print([name for name in sys.modules if name in ours or name.startswith("prometheus_client")])
         print([name for name in sys.modules if name.startswith("opentelemetry.exporter.otlp")])
     """
