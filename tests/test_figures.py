@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import subprocess
+import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +41,7 @@ from tests.test_docs import DOCS, code, tables
 from tests.threads import until
 
 pytestmark = pytest.mark.req("M8", "M10", "E6")
+HOUSE = Path(__file__).parent.parent
 SPEC: dict[str, Any] = {
     "cogwork": "v1",
     "name": "counted",
@@ -110,6 +116,30 @@ async def test_what_waits_runs_and_works_is_looked_up_whoever_counts(settings: S
     assert 0 <= sample(text, "cogwork_queue_oldest_seconds", queue="slow") < 3600
     assert sample(text, "cogwork_workers", state="running") == 0
     assert sample(text, "cogwork_records_up") == 1
+
+
+async def test_what_is_at_work_is_told_apart_from_what_waits(tmp_path: Path) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def wait() -> str:
+        loop.call_soon_threadsafe(begun.set)
+        await until(go.is_set)
+        return "done"
+
+    tool = FunctionTool.from_function(wait, name="test.wait", description="Wait.", effect="read")
+    spec = {"cogwork": "v1", "name": "waits", "nodes": {"a": {"type": "tool", "tool": "test.wait", "args": {}}}}
+    chosen = Settings(state_dir=tmp_path, workflows=[], engine={"concurrency": 7})
+    async with WorkflowEngine(settings=chosen, tools=[tool]) as engine:
+        execution = await engine.execute_workflow(spec, {})
+        await begun.wait()
+        text = await prometheus_text(engine)
+        go.set()
+        await execution.wait()
+    assert sample(text, "cogwork_queue_running", queue="cogwork") == 1
+    assert sample(text, "cogwork_queue_length", queue="cogwork") == 0
+    assert sample(text, "cogwork_executions_open", status="running") == 1
+    assert (sample(text, "cogwork_worker_places"), sample(text, "cogwork_worker_places_busy")) == (7, 1)
 
 
 async def test_what_is_looked_up_is_looked_up_once_for_all_who_ask_within_seconds(tmp_path: Path) -> None:
@@ -238,19 +268,62 @@ def test_requests_are_counted_by_their_routes_pattern_and_lie_within_the_callers
     assert not any("200" in route or "nowhere" in route for route in routes_counted)
 
 
+def get(url: str) -> tuple[int, bytes]:
+    """What a watcher is answered."""
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def two_free_ports() -> int:
+    """The first of two ports one after the other that nobody listens on."""
+    while True:
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+            try:
+                other.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+@pytest.mark.slow
+async def test_of_several_workers_of_one_command_each_answers_at_a_port_of_its_own(tmp_path: Path) -> None:
+    port = two_free_ports()
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("COGWORK_", "OTEL_"))}
+    environment = {**own, "PYTHONPATH": str(HOUSE), "COGWORK_OBSERVABILITY__METRICS_PORT": str(port)}
+    command = [sys.executable, "-m", "cogwork", "worker", "--processes", "2"]
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)
+
+    async def ready(at: int) -> bool:
+        try:
+            status, _ = await asyncio.to_thread(get, f"http://127.0.0.1:{at}/health/ready")
+        except OSError:
+            return False
+        return status == 200
+
+    try:
+        for at in (port, port + 1):
+            async with asyncio.timeout(120):
+                while not await ready(at):
+                    assert process.poll() is None
+                    await asyncio.sleep(0.05)
+        _, text = await asyncio.to_thread(get, f"http://127.0.0.1:{port + 1}/metrics")
+        assert sample(text, "cogwork_workers", state="running") == 2
+    finally:
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 120) == 0
+
+
 async def test_a_worker_answers_those_who_watch_it(tmp_path: Path) -> None:
     chosen = Settings(state_dir=tmp_path, workflows=[], observability={"metrics_port": 0})
     house = app(chosen, tools=[TOOL])
     shared = Shared(house)
     parts = shared.parts()
     stop = asyncio.Event()
-
-    def get(url: str) -> tuple[int, bytes]:
-        try:
-            with urllib.request.urlopen(url, timeout=20) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
 
     try:
         async with listening(house, parts) as listener:

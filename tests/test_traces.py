@@ -67,7 +67,7 @@ def collector() -> Iterator[Collector]:
 def look(context: CallContext, word: str, key: str) -> str:
     """Fails once, then gives back what it was given, the secret among it."""
     if context.attempt == 1:
-        raise Fault("unavailable", f"not with {key}", origin="tool")
+        raise Fault("unavailable", f"no {word} with {key}", origin="tool")
     return f"{word} {key}"
 
 
@@ -85,9 +85,9 @@ def engine(folder: Path, address: str | None, **more: Any) -> WorkflowEngine:
     return WorkflowEngine(settings=settings(folder, address, **more), tools=[tool])
 
 
-async def run(made: WorkflowEngine, *, mode: str = "async", **options: Any) -> str:
+async def run(made: WorkflowEngine, given: dict[str, Any] | None = None, *, mode: str = "async", **options: Any) -> str:
     async with made:
-        execution = await made.execute_workflow(WORK, {"word": "moon"}, {"mode": mode, **options})
+        execution = await made.execute_workflow(WORK, {"word": "moon", **(given or {})}, {"mode": mode, **options})
         result = await execution.wait()
         assert result["status"] == "completed", result
         return str(execution.id)
@@ -140,13 +140,22 @@ async def test_what_is_sent_holds_no_content_unless_it_is_wanted_and_no_secret_e
     with collecting() as shy:
         await run(engine(tmp_path / "shy", shy.address))
     with collecting() as open_:
-        await run(engine(tmp_path / "open", open_.address, capture_content=True))
+        # Whoever knows a secret may write it anywhere.
+        leaky = {"word": f"moon {CANARY}"}
+        await run(engine(tmp_path / "open", open_.address, capture_content=True), leaky, tenant=CANARY)
     assert b"moon" not in shy.raw and CANARY.encode() not in shy.raw
     assert CANARY.encode() not in open_.raw and b"secret://pass" in open_.raw
     call = max(open_.named("execute_tool"), key=lambda span: span.begun)
-    assert json.loads(call.told["gen_ai.tool.call.arguments"])["word"] == "moon"
-    assert call.told["gen_ai.tool.call.result"] == "moon secret://pass"
+    assert json.loads(call.told["gen_ai.tool.call.arguments"])["word"] == "moon secret://pass"
+    assert call.told["gen_ai.tool.call.result"] == "moon secret://pass secret://pass"
     assert "moon" in open_.one("chat offline").told["gen_ai.input.messages"]
+
+
+async def test_what_is_cut_off_leaves_no_half_of_a_secret(tmp_path: Path, collector: Collector) -> None:
+    begins = len('{"key": "secret://pass", "word": "')
+    long = "m" * (attributes.MOST_CHARACTERS - begins - 12) + CANARY
+    await run(engine(tmp_path, collector.address, capture_content=True), {"word": long})
+    assert b"mmmmm" in collector.raw and CANARY[:12].encode() not in collector.raw
 
 
 async def test_a_run_lies_within_the_trace_of_its_caller(tmp_path: Path, collector: Collector) -> None:
@@ -391,7 +400,7 @@ def test_with_nothing_configured_neither_spans_nor_exporters_nor_prometheus_are_
             async with WorkflowEngine() as engine:
                 await (await engine.execute_workflow(spec, {})).wait()
         asyncio.run(main())
-        ours = ["cogwork.observability." + name for name in ("spans", "exporting", "prometheus")]
+        ours = ["cogwork.observability." + name for name in ("spans", "stretches", "exporting", "prometheus")]
         print([name for name in sys.modules if name in ours or name.startswith("prometheus_client")])
         print([name for name in sys.modules if name.startswith("opentelemetry.exporter.otlp")])
     """

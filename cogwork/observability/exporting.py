@@ -26,7 +26,7 @@ from cogwork.observability import attributes as names
 from cogwork.observability import catalogue
 from cogwork.observability.catalogue import Metric
 from cogwork.observability.places import Place
-from cogwork.observability.spans import context_of
+from cogwork.observability.stretches import context_of
 
 _CHOSEN: Final[ContextVar[Place | None]] = ContextVar("cogwork_chosen_place", default=None)
 CLOSE_SECONDS: Final = 3.0
