@@ -35,6 +35,8 @@ ErrorCode: TypeAlias = Literal[
     "too_large",
     "not_found",
     "not_acceptable",
+    "method_not_allowed",
+    "unsupported_media_type",
     "internal",
 ]
 ERROR_CODES: Final[tuple[str, ...]] = get_args(ErrorCode)

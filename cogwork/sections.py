@@ -136,6 +136,9 @@ class ServerLimits(Section):
     answer_seconds: Period = Field(
         default=300.0, description="How long an answer may take that is no stream of events."
     )
+    stall_seconds: Period = Field(
+        default=30.0, description="How long a caller may take nothing of an answer that is ready for it."
+    )
     requests: int = Field(default=1200, ge=1, description="Requests per minute of one principal, at most.")
     strangers: int = Field(
         default=60, ge=1, description="Requests per minute that are refused for want of a token, by address."

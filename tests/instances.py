@@ -197,9 +197,6 @@ def _main(folder: Path, name: str, given: dict[str, Any]) -> None:
     port = given.pop("port")
     made = engine_of(folder, name, **given)
     application = Application(made.app.settings, made)
-    from tests.instance_routes import complete
-
-    complete(application)
 
     def ready(address: str) -> None:
         application.api.state.doors.verify = _verify
@@ -217,7 +214,9 @@ async def _verify(token: str) -> Any:
 
     if token == TOKEN:
         return Principal(id="tests", name="tests", role="operator")
-    raise EngineError("unauthenticated", "The token has expired" if token == "expired-token" else "The token is not valid")
+    raise EngineError(
+        "unauthenticated", "The token has expired" if token == "expired-token" else "The token is not valid"
+    )
 
 
 if __name__ == "__main__":

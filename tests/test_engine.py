@@ -118,7 +118,7 @@ async def test_the_same_idempotency_key_is_the_same_execution_and_another_reques
     assert len({handle.id for handle in handles}) == 1
     with pytest.raises(EngineError, match="idempotency key 'once'") as refused:
         await engine.execute_workflow(workflow_id, {"n": 4}, idempotency_key="once")
-    assert refused.value.code == "invalid_input"
+    assert refused.value.code == "conflict"
     other = await engine.execute_workflow(workflow_id, {"n": 4}, idempotency_key="once", tenant="another")
     assert other.id != handles[0].id
 

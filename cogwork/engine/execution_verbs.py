@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cogwork.engine.batches import Batch, Batches
 from cogwork.engine.handle import Handle
@@ -158,6 +158,26 @@ class ExecutionVerbs(Opened):
         here = execution.mode == "sync"
         return Handle(self, await self._owned(self.parts.dispatch.resume(execution_id, answers, here=here)))
 
+    async def fork_execution(
+        self,
+        execution_id: str,
+        at: str,
+        *,
+        side: Literal["before", "after"] = "before",
+        values: Mapping[str, Any] | None = None,
+        input_data: Mapping[str, Any] | None = None,
+    ) -> Handle:
+        """Begin another execution at a past step of this one, in a worker; ``values`` are other results, by step.
+
+        What had ended by then is taken over and not done again; what comes later is done anew, writes included.
+
+        Raises:
+            EngineError: ``execution_not_found``, ``invalid_input``; ``conflict`` where nothing is kept of that point.
+        """
+        from cogwork.engine.forking import forked
+
+        return Handle(self, await forked(self.parts, execution_id, at, side, values or {}, input_data))
+
     async def clean_up_execution(self, execution_id: str) -> bool:
         """Take away what an execution that has ended holds beside its record: its checkpoints and calls; whether it held any.
 
@@ -192,15 +212,16 @@ class ExecutionVerbs(Opened):
         execution_options: Options | Mapping[str, Any] | None = None,
         *,
         name: str = "",
+        key: str | None = None,
     ) -> Batch:
-        """Ask for an execution per input; the batch tells how far they have come.
+        """Ask for an execution per input; the batch tells how far they have come. Asked again with its ``key``, it is the same.
 
         Raises:
             EngineError: ``invalid_input``; says which input does not fit, and then none is asked for.
         """
         options = options_of(execution_options)
         requests = [(await self.parts.starting.request(workflow_id, each, options))[0] for each in inputs]
-        return await self.batches.start(requests, name)
+        return await self.batches.start(requests, name, key)
 
     @property
     def batches(self) -> Batches:

@@ -78,7 +78,7 @@ class Executions:
         The second value says whether it is new.
 
         Raises:
-            EngineError: ``invalid_input``; the key came with another request before, or the input is too large.
+            EngineError: ``conflict``, the key came with another request before; ``invalid_input``, the input is too large.
         """
         data = payloads.encoded(request.input, "input")
         row = self._row(request)
@@ -322,7 +322,7 @@ def _of_key(connection: Connection, request: Request) -> Execution | None:
         return None
     if row.request != request.fingerprint:
         raise EngineError(
-            "invalid_input",
+            "conflict",
             f"The idempotency key {key!r} belongs to execution {row.id}, which was asked for with another workflow, input "
             "or overrides: use a new key",
             execution_id=row.id,

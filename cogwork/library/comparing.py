@@ -96,6 +96,12 @@ def compared(house: House, before: Content, after: Content) -> Comparison:
     return Comparison(changes=tuple(found))
 
 
+def schemas(house: House, bundle: Bundle) -> tuple[dict[str, Json], dict[str, Json]]:
+    """The JSON Schemas of what the workflow of a bundle takes and gives; the latter empty where nothing is known."""
+    side = _Side.of(house, bundle)
+    return dict(bundle.workflow.spec.input), dict(side.tool.output_schema or {})
+
+
 def _about(before: Content, after: Content) -> Iterator[Change]:
     for name in ("name", "title", "description", "tags", "metadata"):
         one, other = (plain(getattr(each, name)) for each in (before, after))

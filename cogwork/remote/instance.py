@@ -114,6 +114,8 @@ class Instance:
             headers["Last-Event-ID"] = str(after)
         url, hidden = self.section.url + PREFIX + _path(execution, "/events"), self._token()
         async with self.client.stream(url, headers=headers, seconds=self.section.timeout, silence=SILENCE) as stream:
+            if stream.status == 204:  # it has ended, and all is told
+                return
             if stream.status != 200 or not stream.headers.get("content-type", "").startswith("text/event-stream"):
                 raise self._refusal(stream.status, b"")
             async for each in messages(stream.pieces, self.most_bytes + SMALL):

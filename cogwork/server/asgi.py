@@ -10,8 +10,9 @@ from fastapi import FastAPI
 
 from cogwork.server.doors import opened
 from cogwork.server.gate import Gate
+from cogwork.server.heads import Heads
 from cogwork.server.hosts import Hosts
-from cogwork.server.http import health
+from cogwork.server.http import health, triggers
 from cogwork.server.http.api import api
 from cogwork.server.limits import Limits
 from cogwork.server.signing_in import SigningIn
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cogwork.settings import Settings
     from cogwork.workflow_engine import WorkflowEngine
 
-OPEN = (*health.OPEN, "/sign-in", "/static/")
+OPEN = (*health.OPEN, triggers.OPEN, "/sign-in", "/static/")
 """The paths that need no token."""
 
 
@@ -40,7 +41,7 @@ class Application:
 
     def _layered(self, inner: ASGIApp) -> ASGIApp:
         chosen = self.settings.server
-        signed = SigningIn(inner, lambda: self.api.state.doors, open_paths=OPEN)
+        signed = SigningIn(Heads(inner), lambda: self.api.state.doors, open_paths=OPEN)
         limited = Limits(signed, chosen.limits)
         named = Hosts(limited, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, open_paths=health.OPEN)
         return Gate(named, secure=chosen.tls is not None)

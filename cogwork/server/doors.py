@@ -13,6 +13,7 @@ from cogwork.errors import EngineError
 from cogwork.executions.store import utc_now
 from cogwork.identity.roles import Principal, Verb
 from cogwork.server.acting import Acting, AuditLog
+from cogwork.server.feeds import Feeds
 from cogwork.server.signing_in import Verify
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Doors:
     settings: Settings
     verify: Verify
     audit: AuditLog
+    feeds: Feeds
     draining: bool = False
     _codes: dict[str, datetime] = field(default_factory=dict)
 
@@ -60,7 +62,8 @@ async def opened(settings: Settings, engine: WorkflowEngine | None = None) -> As
 
     own = engine or WorkflowEngine(settings=settings, worker=settings.server.worker)
     async with own:
-        yield Doors(engine=own, settings=settings, verify=_nobody, audit=_Unwritten())
+        feeds = Feeds(own, settings.server.limits.listeners)
+        yield Doors(engine=own, settings=settings, verify=_nobody, audit=_Unwritten(), feeds=feeds)
 
 
 async def _nobody(token: str) -> Principal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cogwork.errors import EngineError
@@ -23,7 +23,9 @@ STATUS: Final[Mapping[str, int]] = {
     "rate_limited": 429,
     "too_large": 413,
     "not_found": 404,
+    "method_not_allowed": 405,
     "not_acceptable": 406,
+    "unsupported_media_type": 415,
     "internal": 500,
 }
 """The HTTP status of each code; those that end in ``_not_found`` are 404."""
@@ -38,12 +40,14 @@ def engine_error(error: CogworkError) -> EngineError:
     """Any error that cogwork raises on purpose, as one with a code."""
     match error:
         case EngineError():
-            return error
+            return _with_problems(error)
         case SpecError():
-            problems: list[Json] = [_problem(problem) for problem in error.problems]
+            problems: list[Json] = [problem_of(problem) for problem in error.problems]
             return EngineError("invalid_input", str(error), problems=problems)
-        case AnswerRefused() | InputRefused():
-            return EngineError("invalid_input", str(error))
+        case AnswerRefused():
+            return EngineError("invalid_input", str(error), at=error.at, problems=_faults("answer", error.faults))
+        case InputRefused():
+            return EngineError("invalid_input", str(error), problems=_faults("input", error.faults))
         case NotResumable() | Owned():
             return EngineError("illegal_move", str(error))
         case Fault():
@@ -53,7 +57,19 @@ def engine_error(error: CogworkError) -> EngineError:
             return EngineError("internal", str(error))
 
 
-def _problem(problem: Problem) -> dict[str, Json]:
+def _with_problems(error: EngineError) -> EngineError:
+    """The error with the places of an input that did not fit, where that is what it was raised for."""
+    if isinstance(error.__cause__, InputRefused):
+        error.details.setdefault("problems", _faults("input", error.__cause__.faults))
+    return error
+
+
+def _faults(code: str, faults: Sequence[str]) -> list[Json]:
+    return [{"code": code, "severity": "error", "message": fault} for fault in faults]
+
+
+def problem_of(problem: Problem) -> dict[str, Json]:
+    """A problem as callers are told of it."""
     return {
         "code": problem.code,
         "severity": problem.severity,

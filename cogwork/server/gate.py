@@ -46,25 +46,27 @@ class Gate:
             return
         request_id = _id(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
-        begun = False
+        begun = ended = False
 
         async def sending(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, ended
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
             await self._app(scope, receive, sending)
         except Exception:
             LOG.exception("a request failed", extra={"request_id": request_id})
-            if begun:
+            if begun and not ended:
                 raise
-            await refuse(EngineError("internal", "The server failed; its log has more"), scope, receive, sending)
+            if not begun:
+                await refuse(EngineError("internal", "The server failed; its log has more"), scope, receive, sending)
 
 
 def _id(given: str | None) -> str:

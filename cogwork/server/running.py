@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -38,7 +41,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Take no more, let what is being answered end, and close the doors."""
-        self._application.api.state.doors.draining = True
+        doors = self._application.api.state.doors
+        doors.draining = True
+        await doors.feeds.close()
         await super().shutdown(sockets)
 
 
@@ -65,7 +70,7 @@ def serve(settings: Settings, ready: Callable[[str, Application], None]) -> None
         application,
         host=chosen.host,
         port=chosen.port,
-        http=protocol(limits.head_seconds),  # type: ignore[arg-type]
+        http=protocol(limits.head_seconds, stall_seconds=limits.stall_seconds),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -78,7 +83,21 @@ def serve(settings: Settings, ready: Callable[[str, Application], None]) -> None
         timeout_graceful_shutdown=GRACE_SECONDS,
         **secured,
     )
-    Server(config, application, lambda address: ready(address, application)).run()
+    with _ended_in_order():
+        Server(config, application, lambda address: ready(address, application)).run()
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM be the wish that it is: uvicorn raises it once more when all is done, and the process would seem killed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _checked(settings: Settings) -> None:

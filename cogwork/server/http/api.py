@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -13,12 +14,51 @@ from starlette.responses import JSONResponse
 from cogwork.errors import EngineError, ErrorCode
 from cogwork.server.answers import error_answer
 from cogwork.server.faults import engine_error
-from cogwork.server.http import executions, health, remote
+from cogwork.server.http import (
+    agents,
+    batches,
+    conversations,
+    events,
+    executions,
+    health,
+    memory,
+    remote,
+    schedules,
+    sessions,
+    system,
+    triggers,
+    versions,
+    workflows,
+)
+from cogwork.server.http.forms import held
 from state.errors import CogworkError
 
 PREFIX = "/api/v1"
-ROUTERS = (executions.router, remote.router)
-_CODES: dict[int, ErrorCode] = {404: "not_found", 405: "invalid_input", 406: "not_acceptable", 413: "too_large"}
+ROUTERS = (
+    workflows.router,
+    versions.router,
+    versions.uses,
+    executions.router,
+    events.router,
+    batches.router,
+    agents.router,
+    agents.handoffs,
+    sessions.router,
+    conversations.of_session,
+    conversations.router,
+    memory.router,
+    schedules.router,
+    triggers.router,
+    system.router,
+    remote.router,
+)
+_CODES: dict[int, ErrorCode] = {
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
 
 
 def api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
@@ -33,11 +73,13 @@ def api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None 
         lifespan=lifespan,
     )
     made.include_router(health.router)
+    made.include_router(triggers.hooks, dependencies=[Depends(held)])
     for router in ROUTERS:
-        made.include_router(router, prefix=PREFIX)
+        made.include_router(router, prefix=PREFIX, dependencies=[Depends(held)])
     made.add_exception_handler(CogworkError, _refused)
     made.add_exception_handler(RequestValidationError, _unfit)
     made.add_exception_handler(HTTPException, _unrouted)
+    made.add_exception_handler(Exception, _failed)
     return made
 
 
@@ -54,15 +96,34 @@ async def _unfit(request: Request, error: Exception) -> JSONResponse:
     return error_answer(EngineError("invalid_input", message, problems=[*problems]), _id(request))
 
 
+async def _failed(request: Request, error: Exception) -> JSONResponse:
+    """What nobody foresaw, without its inside; the outermost layer writes it into the log."""
+    return error_answer(EngineError("internal", "The server failed; its log has more"), _id(request))
+
+
 async def _unrouted(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "invalid_input")
     message = (
         f"There is nothing at {request.method} {request.url.path[:200]}" if code == "not_found" else str(error.detail)
     )
-    answer = error_answer(EngineError(code, message), _id(request), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "")
+    answer = error_answer(EngineError(code, message), _id(request), headers)
     answer.status_code = error.status_code
     return answer
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that the path has, of whichever routes."""
+    path = request.url.path.removeprefix(request.scope["root_path"])
+    documented = request.app.openapi()["paths"]
+    found: set[str] = {method.upper() for method in documented.get(path, ())}
+    for each, methods in () if found else documented.items():
+        if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", each), path):
+            found |= {method.upper() for method in methods}
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def _id(request: Request) -> str | None:
