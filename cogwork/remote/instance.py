@@ -140,7 +140,7 @@ class Instance:
 
         Raises:
             Refused: it has said no.
-            Fault: ``unavailable`` where nothing was sent; ``timeout``, ``connection``, ``internal`` and ``invalid_output`` where
+            Fault: ``unavailable`` where nothing was sent; ``timeout``, ``connection`` and ``invalid_output`` where
                 it may have done what it was asked.
         """
         headers = {"Accept": "application/json", **self._headers(), **(more or {})}
@@ -157,7 +157,7 @@ class Instance:
                 max_bytes=most,
             )
             if answer.status >= 500 and answer.status != 503:
-                raise Fault("internal", f"The instance {self.name} failed: {answer.status}", origin="tool")
+                raise Fault("connection", f"The instance {self.name} failed: {answer.status}", origin="tool")
         return self._understood(answer, form)
 
     def _understood(self, answer: Answer, form: type[Answered]) -> Answered:
