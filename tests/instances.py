@@ -197,9 +197,6 @@ def _main(folder: Path, name: str, given: dict[str, Any]) -> None:
     port = given.pop("port")
     made = engine_of(folder, name, **given)
     application = Application(made.app.settings, made)
-    from tests.instance_routes import complete
-
-    complete(application)
 
     def ready(address: str) -> None:
         application.api.state.doors.verify = _verify

@@ -114,6 +114,8 @@ class Instance:
             headers["Last-Event-ID"] = str(after)
         url, hidden = self.section.url + PREFIX + _path(execution, "/events"), self._token()
         async with self.client.stream(url, headers=headers, seconds=self.section.timeout, silence=SILENCE) as stream:
+            if stream.status == 204:  # it has ended, and all is told
+                return
             if stream.status != 200 or not stream.headers.get("content-type", "").startswith("text/event-stream"):
                 raise self._refusal(stream.status, b"")
             async for each in messages(stream.pieces, self.most_bytes + SMALL):
@@ -138,7 +140,7 @@ class Instance:
 
         Raises:
             Refused: it has said no.
-            Fault: ``unavailable`` where nothing was sent; ``timeout``, ``connection``, ``internal`` and ``invalid_output`` where
+            Fault: ``unavailable`` where nothing was sent; ``timeout``, ``connection`` and ``invalid_output`` where
                 it may have done what it was asked.
         """
         headers = {"Accept": "application/json", **self._headers(), **(more or {})}
@@ -155,7 +157,7 @@ class Instance:
                 max_bytes=most,
             )
             if answer.status >= 500 and answer.status != 503:
-                raise Fault("internal", f"The instance {self.name} failed: {answer.status}", origin="tool")
+                raise Fault("connection", f"The instance {self.name} failed: {answer.status}", origin="tool")
         return self._understood(answer, form)
 
     def _understood(self, answer: Answer, form: type[Answered]) -> Answered:

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field, JsonValue
 
 from cogwork.server.http.forms import Form, Instant, Line, Name, Object, Prose, Tag, Text, View
 from cogwork.server.http.sources import Given
+from graphs.language.spec import Label
 
 MOST_WAIT = 60
 """Seconds that a caller may have an answer wait for the end of an execution."""
@@ -41,6 +42,13 @@ class Options(Form):
     debug: bool = False
     streaming: bool = False
     isolation: Object = Field(default_factory=dict)
+    target: Name | None = Field(
+        None, description="The instance that runs it, by its name in the settings; local: this one."
+    )
+    labels: list[Label] = Field(default_factory=list, max_length=32, description="What its instance must have.")
+    policy: Literal["local", "label", "least_loaded", "round_robin"] | None = Field(
+        None, description="How its instance is chosen."
+    )
 
     def given(self) -> dict[str, Any]:
         """What the caller has said, as the engine takes it."""
@@ -273,7 +281,7 @@ class Wanted:
     tenant: Text = None
     batch_id: Text = None
     parent_id: Text = None
-    mode: Annotated[Literal["sync", "async", "isolated"] | None, Query()] = None
+    mode: Annotated[Literal["sync", "async", "isolated", "remote"] | None, Query()] = None
 
     def given(self) -> dict[str, Any]:
         """As ``list_executions`` takes it."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, Field
+from fastapi import APIRouter
+from pydantic import Field
 
 from cogwork.records.tables.executions import EXECUTIONS
-from cogwork.server.doors import Doors, doors_of
-from cogwork.server.http.forms import Caller, errors
+from cogwork.server.http.forms import Caller, Served, View, errors
 
 if TYPE_CHECKING:
     from cogwork.workflow_engine import WorkflowEngine
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/instance", tags=["instance"])
 
 
-class InstanceBody(BaseModel):
+class InstanceView(View):
     """This instance, for those that would give it executions."""
 
     labels: list[str] = Field(description="What it is known by.")
@@ -29,19 +28,15 @@ class InstanceBody(BaseModel):
     version: str = Field(description="Which cogwork it is.")
 
 
-def _doors(request: Request) -> Doors:
-    return doors_of(request.scope)
-
-
-@router.get("", responses=errors())
-async def get_instance(acting: Caller, doors: Annotated[Doors, Depends(_doors)]) -> InstanceBody:
+@router.get("", response_model=InstanceView, responses=errors())
+async def get_instance(acting: Caller, served: Served) -> Any:
     """How much it has to do, and what it is known by."""
     running, waiting = await acting.perform("metrics.read", "instance", _burden)
-    return InstanceBody(
-        labels=list(doors.settings.labels),
+    return InstanceView(
+        labels=list(served.settings.labels),
         running=running,
         waiting=waiting,
-        accepting=not doors.draining,
+        accepting=not served.draining,
         version=version("cogwork"),
     )
 
