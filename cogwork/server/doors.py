@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cogwork.executions.store import utc_now
-from cogwork.identity.roles import Principal, Role
+from cogwork.identity.deeds import Deed
+from cogwork.identity.roles import LOCAL, Principal, Role
 from cogwork.server.acting import Acting, AuditLog
 from cogwork.server.feeds import Feeds
 from cogwork.server.signing_in import Verify
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cogwork.workflow_engine import WorkflowEngine
 
 CODE_LIVES = timedelta(minutes=15)
+_FOR, _BROWSER = "for", "a browser"
 Issue = Callable[[str, Role, float], Awaitable[str]]
 """A new token for a name, with a role, good for so many seconds."""
 
@@ -32,6 +34,7 @@ class Doors:
     settings: Settings
     verify: Verify
     issue: Issue
+    forget: Callable[[Principal], Awaitable[None]]
     audit: AuditLog
     feeds: Feeds
     draining: bool = False
@@ -69,14 +72,39 @@ async def opened(settings: Settings, engine: WorkflowEngine) -> AsyncIterator[Do
         feeds = Feeds(engine, settings.server.limits.listeners)
 
         async def issue(name: str, role: Role, seconds: float) -> str:
-            own_name = f"{name}-{secrets.token_hex(4)}"
-            text, _ = await tokens.create(own_name, role, expires_in=seconds, metadata={"for": "a browser"})
-            return text
+            own = f"{name}-{secrets.token_hex(4)}"
+
+            async def made() -> str:
+                return (await tokens.create(own, role, expires_in=seconds, metadata={_FOR: _BROWSER}))[0]
+
+            about = {"role": role, "expires_in": seconds}
+            return await _deed(LOCAL, own, audit, about).perform(made)
+
+        async def forget(principal: Principal) -> None:
+            if principal.metadata.get(_FOR) == _BROWSER:
+                await _deed(principal, principal.name, audit, {}).perform(lambda: tokens.revoke(principal.id))
 
         try:
-            yield Doors(engine=engine, settings=settings, verify=tokens.verify, issue=issue, audit=audit, feeds=feeds)
+            yield Doors(
+                engine=engine,
+                settings=settings,
+                verify=tokens.verify,
+                issue=issue,
+                forget=forget,
+                audit=audit,
+                feeds=feeds,
+            )
         finally:
             audit.close()
+
+
+def _deed(principal: Principal, target: str, audit: AuditLog, details: Mapping[str, Any]) -> Deed:
+    """Signing in or out; whoever does it has shown that it may, so the role is nobody's business."""
+    asked = replace(principal, role="admin")
+    told = f"req-{secrets.token_hex(6)}"
+    return Deed(
+        principal=asked, verb="tokens.write", target=target, audit=audit, door="page", request_id=told, details=details
+    )
 
 
 def doors_of(scope: Mapping[str, Any]) -> Doors:

@@ -48,7 +48,8 @@ async def sign_in_with_a_token(request: Request) -> Response:
 
 @routes.post("/sign-out")
 async def sign_out(request: Request) -> Response:
-    """Forget who this is."""
+    """Forget who this is; a token that was made for this browser alone is no longer good."""
+    await doors_of(request.scope).forget(request.state.principal)
     answer = moved(request, "/sign-in")
     answer.delete_cookie(COOKIE, path=_root(request), httponly=True, samesite="strict")
     return answer
