@@ -44,7 +44,7 @@ from tests.test_sealing import ID_ONE, database
 from tests.threads import until
 
 pytestmark = pytest.mark.req("M8")
-STEPS = 8
+STEPS = 6
 CHAIN: dict[str, Any] = {
     "cogwork": "v1",
     "name": "chain",
@@ -68,12 +68,14 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def marking(marked: Counter[tuple[int, str]]) -> Any:
-    """A tool that counts what it did; what it does takes a moment."""
+def marking(marked: Counter[tuple[int, str]], gate: threading.Event | None = None) -> Any:
+    """A tool that counts what it did; what it does takes a moment, and in the last steps as long as the gate is shut."""
 
     @cogwork.tool(effect="write", idempotent=True, description="Do it.")
     async def mark(of: int, step: str) -> str:
         await asyncio.sleep(0.02)
+        while gate is not None and step > "s3" and not gate.is_set():
+            await asyncio.sleep(0.02)
         marked[of, step] += 1
         return "x" * 500
 
@@ -103,7 +105,7 @@ async def busy(made: WorkflowEngine, marked: Counter[tuple[int, str]], enough: i
     """Executions at work, of which so many steps are done."""
     known = (await made.list_workflows())["workflows"]
     name = known[0]["id"] if known else await made.create_workflow(source=CHAIN)
-    names = [(await made.execute_workflow(name, {"of": number})).id for number in range(8)]
+    names = [(await made.execute_workflow(name, {"of": number})).id for number in range(6)]
     await until(lambda: sum(marked.values()) >= enough)
     return names
 
@@ -129,9 +131,11 @@ async def _ended(made: WorkflowEngine, name: str) -> bool:
 async def test_a_backup_in_the_middle_of_executions_goes_on_elsewhere_and_repeats_nothing(tmp_path: Path) -> None:
     marked: Counter[tuple[int, str]] = Counter()
     taken = settings(tmp_path / "state")
-    async with WorkflowEngine(settings=taken, tools=[marking(marked)]) as made:
-        names = await busy(made, marked, 20)
+    gate = threading.Event()
+    async with WorkflowEngine(settings=taken, tools=[marking(marked, gate)]) as made:
+        names = await busy(made, marked, 14)
         manifest = await asyncio.to_thread(save, taken, tmp_path / "backup.tar.gz")
+        gate.set()
         assert {f"{FILES}{name}.sqlite" for name in ("records", "checkpoints", "queue")} <= set(manifest.members)
         for name in names:
             await until(lambda name=name: _ended(made, name))  # type: ignore[misc]
@@ -147,15 +151,17 @@ async def test_everything_is_sealed_while_executions_are_at_work(tmp_path: Path,
         more = {"database_url": url} if url is not None else {}
         marked: Counter[tuple[int, str]] = Counter()
         async with WorkflowEngine(settings=settings(tmp_path, **more), tools=[marking(marked)]) as made:
-            names = await busy(made, marked, 12)
+            names = await busy(made, marked, 9)
         sealing = settings(tmp_path, encryption_keys=[{"env": "KEY_ONE"}], **more)
-        async with WorkflowEngine(settings=sealing, tools=[marking(marked)]) as made:
-            more_names = await busy(made, marked, 16)
+        gate = threading.Event()
+        async with WorkflowEngine(settings=sealing, tools=[marking(marked, gate)]) as made:
+            more_names = await busy(made, marked, 14)
             house = app(sealing)
             left = [
                 step for step in await asyncio.to_thread(lambda: [*encrypted(house)]) if step.part == "still in use"
             ]
             house.close()
+            gate.set()
             for name in (*names, *more_names):
                 await until(lambda name=name: _ended(made, name))  # type: ignore[misc]
                 assert (await made.get_execution_result(name))["status"] == "completed"
@@ -169,9 +175,11 @@ async def test_a_backup_of_postgresql_in_the_middle_of_executions_replaces_what_
     marked: Counter[tuple[int, str]] = Counter()
     with database() as url:
         taken = settings(tmp_path / "state", database_url=url)
-        async with WorkflowEngine(settings=taken, tools=[marking(marked)]) as made:
-            names = await busy(made, marked, 20)
+        gate = threading.Event()
+        async with WorkflowEngine(settings=taken, tools=[marking(marked, gate)]) as made:
+            names = await busy(made, marked, 14)
             await asyncio.to_thread(save, taken, tmp_path / "backup.tar.gz")
+            gate.set()
             for name in names:
                 await until(lambda name=name: _ended(made, name))  # type: ignore[misc]
         with pytest.raises(BackupError, match="holds tables already"):
