@@ -193,7 +193,7 @@ def needed(requests: Requests, state: str | None = None) -> types.InputRequiredR
 def given(params: Any, key: str, wanted: str) -> Any:
     """What the client gave under that key, where it is what was asked for; else None."""
     response = (params.input_responses or {}).get(key)
-    found = response.model_dump(by_alias=True) if hasattr(response, "model_dump") else response
+    found = response.model_dump(by_alias=True, mode="json") if hasattr(response, "model_dump") else response
     return found if isinstance(found, dict) and found.get(wanted) is not None else None
 
 

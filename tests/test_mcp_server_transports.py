@@ -44,9 +44,15 @@ async def test_a_person_answers_over_standard_streams_and_nothing_else_is_on_the
         published = await called(talk, "publish_workflow", {"workflow": ASKING})
         told = await called(talk, published["tool"], {"n": 2})
         assert told["output"] == {"value": 4, "go": "yes"}
-    async with client(command, era) as talk:
-        rests = await called(talk, "workflow.asking", {"n": 2})
-        assert rests["status"] == "paused" and rests["next"]["tool"] == "resume_execution"
+        asked = {"workflow_name": "asking", "input_data": {"n": 3}, "execution_mode": "async"}
+        handle = {"execution_id": (await called(talk, "execute_workflow", asked))["execution_id"]}
+
+        async def rests() -> bool:
+            return (await called(talk, "check_execution_status", handle))["status"] == "paused"
+
+        await until(rests)
+        told = await called(talk, "resume_execution", {**handle, "answers": {"sure": {"go": "no"}}, "wait": 30})
+        assert told["output"] == {"value": 6, "go": "no"}
 
 
 @pytest.mark.req("M9")

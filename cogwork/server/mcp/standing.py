@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cogwork.executions.record import Execution
 from cogwork.executions.result import step_rows
 from cogwork.executions.store import found
+from cogwork.records.tables.executions import EVENTS
 from cogwork.workflow_engine import WorkflowEngine
 from graphs.analysis.plan import Plan
 from graphs.graph import WorkflowGraph
@@ -19,6 +21,13 @@ from state.errors import CogworkError
 from state.values import Json
 
 _SETTLED: Final = frozenset({"done", "skipped", "failed", "cancelled"})
+_STATUSES: Final = {
+    "step.started": "running",
+    "step.finished": "done",
+    "step.skipped": "skipped",
+    "step.failed": "failed",
+    "step.cancelled": "cancelled",
+}
 NAMED: Final = 20
 """How many of the steps that are at work are named."""
 
@@ -50,11 +59,26 @@ async def standing(engine: WorkflowEngine, name: str) -> dict[str, Json]:
     """
 
     def look(connection: Connection) -> tuple[Execution, list[Mapping[str, Any]]]:
-        return found(connection, name), step_rows(connection, name)
+        execution = found(connection, name)
+        rows = step_rows(connection, name)
+        # While it goes on only its history tells of steps; their rows are written when it rests.
+        return execution, rows if execution.ended or execution.status == "paused" else _from_history(connection, name)
 
     execution, rows = await engine.parts.records.reading(look)
     plan = await plan_of(engine, execution)
     return told(execution, steps_of(execution, plan, rows), engine.parts.executions.now())
+
+
+def _from_history(connection: Connection, name: str) -> list[Mapping[str, Any]]:
+    """Each step as its last event has it, in the order in which they began."""
+    query = sa.select(EVENTS.c.step, EVENTS.c.kind, EVENTS.c.at).where(
+        EVENTS.c.execution_id == name, EVENTS.c.kind.in_(_STATUSES)
+    )
+    steps: dict[str, dict[str, Any]] = {}
+    for step, kind, at in connection.execute(query.order_by(EVENTS.c.seq)):
+        row = steps.setdefault(step, {"path": step, "started_at": at})
+        row["status"] = _STATUSES[kind]
+    return list(steps.values())
 
 
 async def plan_of(engine: WorkflowEngine, execution: Execution) -> Plan | None:
