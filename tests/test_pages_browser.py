@@ -267,6 +267,7 @@ PLACES = (
     "/workflows",
     "/workflows/refund?step=ask",
     "/workflows/refund/start",
+    "/workflows/refund/edit",
     "/executions",
     "/executions/{asking}?step=found",
     "/executions/{failed}",
@@ -343,3 +344,23 @@ def test_pages_work_without_scripts(opened: Open, served: Served) -> None:
     page.locator(".big .s-completed").wait_for()
     page.locator(".graph a[aria-label^='found ']").click()
     page.locator("#step-name", has_text="found").wait_for()
+
+
+def test_while_a_workflow_is_written_its_picture_and_its_faults_follow(opened: Open, served: Served) -> None:
+    page = opened("author")
+    page.goto(f"{served.address}/workflows/new")
+    text = page.get_by_role("textbox", name="The workflow")
+    page.locator("[data-verdict]", has_text="Nothing is wrong").wait_for()
+    written = text.input_value()
+    text.fill(written.replace("{{ greeting.text }}", "{{ greting.text }}").replace("my_workflow", "designed"))
+    page.locator(".problems", has_text="greting").wait_for()
+    picture(page, "designing")
+    page.locator("[data-line]").first.click()
+    chosen = page.evaluate("(at => at.value.slice(at.selectionStart, at.selectionEnd))(document.activeElement)")
+    assert "greting" in chosen
+    text.fill(written.replace("my_workflow", "designed"))
+    page.locator("[data-verdict]", has_text="Nothing is wrong").wait_for()
+    page.locator(".graph a[aria-label^='sure ']").click()
+    assert page.evaluate("document.activeElement.id") == "text", "a box leads to its line"
+    page.get_by_role("button", name="Publish").click()
+    page.get_by_role("heading", name="designed").wait_for()
