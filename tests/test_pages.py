@@ -19,12 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogwork.server.asgi import application
+from cogwork.server.pages.advice import ADVICE
 from cogwork.server.pages.forms import Control, control, filled
 from cogwork.server.pages.signing import local
 from cogwork.server.pages.story import Story
 from cogwork.server.pages.waterfall import over_time, waterfall
 from cogwork.settings import Settings
 from cogwork.workflow_engine import WorkflowEngine
+from state.errors import FAULT_CLASSES
 from state.events import Event
 from state.schemas import faults
 from tests.pages_stage import ANSWER, FAILING, REFUND, Shop
@@ -255,9 +257,12 @@ async def test_the_list_of_executions_is_filtered_and_paged(tmp_path: Path) -> N
         following = html.unescape(re.findall(r'href="([^"]*)" rel="next"', tagged.text)[0])
         second = await client.get(f"/executions{following}")
         wrong = await client.get("/executions?status=lost")
+        later = await client.get("/executions?since=2100-01-01T00:00")
     shown = [set(re.findall(r"/executions/((?:refund|failing)-\w+)", page.text)) for page in (filtered, tagged, second)]
     assert shown[0] == {failed}
     assert (len(shown[1]), len(shown[2])) == (25, 2) and shown[1] | shown[2] == {handle.id for handle in made}
+    assert "since=" in following, "the next page is of the same time"
+    assert "No execution is like that" in later.text
     assert wrong.status_code == 422 and "There is no status" in wrong.text
 
 
@@ -492,6 +497,10 @@ def test_the_history_tells_attempts_skips_and_what_was_cut_off() -> None:
     assert story.states() == {"pay": "done", "manager": "skipped", "read.page": "failed"}
     drawn = str(waterfall(list(story.steps.values()), BEGIN + timedelta(seconds=70)))
     assert drawn.count('class="bar') == 5 and "2 attempts" in drawn and "manager" not in drawn
+
+
+def test_for_every_class_of_failure_there_is_something_to_do() -> None:
+    assert set(ADVICE) == set(FAULT_CLASSES)
 
 
 def test_pictures_hold_what_they_are_given_and_nothing_that_runs() -> None:
