@@ -364,3 +364,23 @@ def test_while_a_workflow_is_written_its_picture_and_its_faults_follow(opened: O
     assert page.evaluate("document.activeElement.id") == "text", "a box leads to its line"
     page.get_by_role("button", name="Publish").click()
     page.get_by_role("heading", name="designed").wait_for()
+
+
+def test_what_somebody_is_filling_in_stays_while_the_page_follows_what_happens(opened: Open, served: Served) -> None:
+    page = opened()
+    served.shop.door.clear()
+    page.goto(f"{served.address}/workflows/long_job/start")
+    page.get_by_role("button", name="Start version 1").click()
+    page.locator(".graph a.s-running").wait_for()
+    execution = page.url.rpartition("/")[2].partition("?")[0]
+    page.locator("summary", has_text="Cancel…").click()
+    page.get_by_label("Why").fill("typed already")
+    served.call(served.engine.pause_execution(execution))
+    page.locator(".graph a.s-running").wait_for(state="detached")
+    assert page.get_by_label("Why").input_value() == "typed already"
+    assert page.locator(".big .s-running").is_visible(), "the part with the field waits"
+    page.get_by_role("button", name="Cancel the execution").focus()
+    page.locator(".big .s-paused").wait_for()
+    assert page.get_by_label("Why").input_value() == "typed already"
+    assert page.evaluate("document.activeElement.textContent") == "Cancel the execution"
+    served.shop.door.set()
