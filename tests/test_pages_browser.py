@@ -205,7 +205,8 @@ def test_an_execution_is_paused_resumed_cancelled_run_again_and_forked(opened: O
     page.wait_for_function("first => location.href.split('?')[0] !== first.split('?')[0]", arg=first)
     page.locator(".big .s-completed").wait_for()
     assert first.rpartition("/")[2].partition("?")[0] in page.locator("#live-head").inner_text()
-    assert "first" not in page.locator(".waterfall").text_content(), "what had ended was taken over"
+    drawn = page.locator(".waterfall").text_content()
+    assert "first" not in drawn and "wait" in drawn, "what had ended was taken over, the rest was done anew"
 
 
 def test_all_of_it_can_be_done_with_the_keyboard_alone(opened: Open, served: Served) -> None:
