@@ -102,7 +102,7 @@ class Shop:
     async def order(self, number: Annotated[str, "The number of the order."]) -> dict[str, Any]:
         """Look up an order of the shop."""
         if number.startswith("none"):
-            raise Fault("not_found", f"There is no order {number}")
+            raise Fault("invalid_input", f"There is no order {number}")
         return {"number": number, "total": 120, "customer": "Ann"}
 
     async def pay(self, context: CallContext, amount: float) -> dict[str, Any]:

@@ -19,12 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogwork.server.asgi import application
+from cogwork.server.pages.advice import ADVICE
 from cogwork.server.pages.forms import Control, control, filled
 from cogwork.server.pages.signing import local
 from cogwork.server.pages.story import Story
 from cogwork.server.pages.waterfall import over_time, waterfall
 from cogwork.settings import Settings
 from cogwork.workflow_engine import WorkflowEngine
+from state.errors import FAULT_CLASSES
 from state.events import Event
 from state.schemas import faults
 from tests.pages_stage import ANSWER, FAILING, REFUND, Shop
@@ -255,9 +257,12 @@ async def test_the_list_of_executions_is_filtered_and_paged(tmp_path: Path) -> N
         following = html.unescape(re.findall(r'href="([^"]*)" rel="next"', tagged.text)[0])
         second = await client.get(f"/executions{following}")
         wrong = await client.get("/executions?status=lost")
+        later = await client.get("/executions?since=2100-01-01T00:00")
     shown = [set(re.findall(r"/executions/((?:refund|failing)-\w+)", page.text)) for page in (filtered, tagged, second)]
     assert shown[0] == {failed}
     assert (len(shown[1]), len(shown[2])) == (25, 2) and shown[1] | shown[2] == {handle.id for handle in made}
+    assert "since=" in following, "the next page is of the same time"
+    assert "No execution is like that" in later.text
     assert wrong.status_code == 422 and "There is no status" in wrong.text
 
 
@@ -494,6 +499,10 @@ def test_the_history_tells_attempts_skips_and_what_was_cut_off() -> None:
     assert drawn.count('class="bar') == 5 and "2 attempts" in drawn and "manager" not in drawn
 
 
+def test_for_every_class_of_failure_there_is_something_to_do() -> None:
+    assert set(ADVICE) == set(FAULT_CLASSES)
+
+
 def test_pictures_hold_what_they_are_given_and_nothing_that_runs() -> None:
     story = Story([event("step.finished", f"<script>{EVIL}", 1, seconds=1, attempts=1)])
     drawn = str(waterfall(list(story.steps.values()), BEGIN))
@@ -502,3 +511,64 @@ def test_pictures_hold_what_they_are_given_and_nothing_that_runs() -> None:
     chart = str(over_time([{**day, "p50_duration": 1.0, "p95_duration": 4.0}] * 3))
     assert chart.count('class="bar s-failed"') == 3 and chart.count('class="bar cost"') == 3
     assert "3 completed" in chart and 'class="line p95"' in chart
+
+
+# -- designing -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("M10", "M3")
+async def test_an_author_writes_a_workflow_sees_what_is_wrong_publishes_it_and_goes_back(tmp_path: Path) -> None:
+    async with served(tmp_path, auth="tokens") as (doors, client):
+        client.cookies.set("cogwork_token", await doors.issue("aki", "author", 600))
+        blank = html.unescape((await client.get("/workflows/new")).text)
+        text = re.findall(r"<textarea[^>]*>\n(.*?)</textarea>", blank, re.DOTALL)[0]
+        faulty = text.replace("{{ greeting.text }}", "{{ greting.text }}")
+        checked = await client.post("/workflows/new", data={"text": faulty, "do": "check"})
+        refused = await client.post("/workflows/new", data={"text": faulty, "do": "publish"})
+        made = await client.post("/workflows/new", data={"text": text, "do": "publish", "note": "the first"})
+        place = made.headers["location"]
+        editor = await client.get(f"{place}/edit")
+        expected = re.findall(r'name="expected" value="(\d+)"', editor.text)[0]
+        changed = {"text": text.replace("Hello", "Good day"), "do": "publish", "expected": expected}
+        second = await client.post(f"{place}/edit", data=changed)
+        late = await client.post(f"{place}/edit", data={**changed, "text": text.replace("Hello", "Hi")})
+        back = await client.post(f"{place}/rollback", data={"version": "1"})
+        page = await client.get(place)
+        record = await doors.engine.get_workflow("my_workflow")
+        versions = await doors.engine.library.versions("my_workflow")
+    assert "Nothing is wrong with it" in blank and 'class="graph"' in blank
+    told = html.unescape(checked.text)
+    assert checked.status_code == 200 and "greting" in told and "did you mean" in told.lower()
+    assert re.search(r'data-line="\d+"', checked.text)
+    assert refused.status_code == 422 and "greting" in html.unescape(refused.text)
+    assert (made.status_code, second.status_code, back.status_code) == (303, 303, 303)
+    assert late.status_code == 409 and "Hi, " in html.unescape(late.text), "what was written is not lost"
+    assert (record["version"], record["newest"]) == (1, 2)
+    assert [(each.version, each.author.split("-")[0]) for each in versions] == [(2, "aki"), (1, "aki")]
+    assert "Make 2 the current one" in page.text
+    harmless(checked.text)
+
+
+@pytest.mark.req("M9")
+async def test_only_authors_write_workflows_and_no_file_of_the_server_is_read_for_them(tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").write_text("cogwork: v1\nname: secret\nnodes:\n  a: {type: transform, set: canary-77}\n")
+    async with served(tmp_path, auth="tokens") as (doors, client):
+        await doors.engine.create_workflow(source=REFUND)
+        client.cookies.set("cogwork_token", await doors.issue("ola", "operator", 600))
+        places = ("/workflows/new", "/workflows/refund/edit")
+        seen = [await client.get(place) for place in places]
+        seen += [
+            await client.post(place, data={"text": "x: 1", "do": do}) for place in places for do in ("check", "publish")
+        ]
+        seen.append(await client.post("/workflows/refund/rollback", data={"version": "1"}))
+        page = await client.get("/workflows/refund")
+        client.cookies.set("cogwork_token", await doors.issue("aki", "author", 600))
+        paths = [str(tmp_path / "secret.yaml"), "../secret.yaml", "secret"]
+        used = [f"cogwork: v1\nname: x\nnodes:\n  a: {{use: {path}}}\n" for path in paths[:2]]
+        read = [await client.post("/workflows/new", data={"text": text, "do": "check"}) for text in (*paths, *used)]
+        unknown = await client.get("/workflows/new?from=../../etc/passwd")
+        large = await client.post("/workflows/new", data={"text": "x" * 200_001, "do": "check"})
+    assert {answer.status_code for answer in seen} == {403}
+    assert "/edit" not in page.text and "Go back" not in page.text
+    assert not [answer for answer in read if "canary" in answer.text or answer.status_code >= 500]
+    assert (unknown.status_code, large.status_code) == (404, 413)

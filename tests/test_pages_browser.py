@@ -205,7 +205,8 @@ def test_an_execution_is_paused_resumed_cancelled_run_again_and_forked(opened: O
     page.wait_for_function("first => location.href.split('?')[0] !== first.split('?')[0]", arg=first)
     page.locator(".big .s-completed").wait_for()
     assert first.rpartition("/")[2].partition("?")[0] in page.locator("#live-head").inner_text()
-    assert "first" not in page.locator(".waterfall").text_content(), "what had ended was taken over"
+    drawn = page.locator(".waterfall").text_content()
+    assert "first" not in drawn and "wait" in drawn, "what had ended was taken over, the rest was done anew"
 
 
 def test_all_of_it_can_be_done_with_the_keyboard_alone(opened: Open, served: Served) -> None:
@@ -267,6 +268,7 @@ PLACES = (
     "/workflows",
     "/workflows/refund?step=ask",
     "/workflows/refund/start",
+    "/workflows/refund/edit",
     "/executions",
     "/executions/{asking}?step=found",
     "/executions/{failed}",
@@ -343,3 +345,43 @@ def test_pages_work_without_scripts(opened: Open, served: Served) -> None:
     page.locator(".big .s-completed").wait_for()
     page.locator(".graph a[aria-label^='found ']").click()
     page.locator("#step-name", has_text="found").wait_for()
+
+
+def test_while_a_workflow_is_written_its_picture_and_its_faults_follow(opened: Open, served: Served) -> None:
+    page = opened("author")
+    page.goto(f"{served.address}/workflows/new")
+    text = page.get_by_role("textbox", name="The workflow")
+    page.locator("[data-verdict]", has_text="Nothing is wrong").wait_for()
+    written = text.input_value()
+    text.fill(written.replace("{{ greeting.text }}", "{{ greting.text }}").replace("my_workflow", "designed"))
+    page.locator(".problems", has_text="greting").wait_for()
+    picture(page, "designing")
+    page.locator("[data-line]").first.click()
+    chosen = page.evaluate("(at => at.value.slice(at.selectionStart, at.selectionEnd))(document.activeElement)")
+    assert "greting" in chosen
+    text.fill(written.replace("my_workflow", "designed"))
+    page.locator("[data-verdict]", has_text="Nothing is wrong").wait_for()
+    page.locator(".graph a[aria-label^='sure ']").click()
+    assert page.evaluate("document.activeElement.id") == "text", "a box leads to its line"
+    page.get_by_role("button", name="Publish").click()
+    page.get_by_role("heading", name="designed").wait_for()
+
+
+def test_what_somebody_is_filling_in_stays_while_the_page_follows_what_happens(opened: Open, served: Served) -> None:
+    page = opened()
+    served.shop.door.clear()
+    page.goto(f"{served.address}/workflows/long_job/start")
+    page.get_by_role("button", name="Start version 1").click()
+    page.locator(".graph a.s-running").wait_for()
+    execution = page.url.rpartition("/")[2].partition("?")[0]
+    page.locator("summary", has_text="Cancel…").click()
+    page.get_by_label("Why").fill("typed already")
+    served.call(served.engine.pause_execution(execution))
+    page.locator(".graph a.s-running").wait_for(state="detached")
+    assert page.get_by_label("Why").input_value() == "typed already"
+    assert page.locator(".big .s-running").is_visible(), "the part with the field waits"
+    page.get_by_role("button", name="Cancel the execution").focus()
+    page.locator(".big .s-paused").wait_for()
+    assert page.get_by_label("Why").input_value() == "typed already"
+    assert page.evaluate("document.activeElement.textContent") == "Cancel the execution"
+    served.shop.door.set()

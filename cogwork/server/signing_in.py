@@ -90,13 +90,15 @@ class SigningIn:
     async def _refused(self, error: EngineError, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a person to the page that asks for a token, and tell a program what is wrong."""
         told = Headers(scope=scope)
-        if error.code == "unauthenticated" and scope["method"] == "GET" and "text/html" in told.get("accept", ""):
+        if error.code == "unauthenticated" and "text/html" in told.get("accept", ""):
             from urllib.parse import quote
 
             from starlette.responses import RedirectResponse
 
             root = scope.get("root_path", "")
-            where = f"{root}/sign-in?next={quote(scope['path'], safe='')}"
+            # What a form was filled in with is gone; the page that it stood on is the way back to it.
+            path = scope["path"] if scope["method"] == "GET" else f"{root}/"
+            where = f"{root}/sign-in?next={quote(path, safe='')}"
             await RedirectResponse(where, 303)(scope, receive, send)
             return
         headers = {"unauthenticated": CHALLENGE, "rate_limited": {"Retry-After": "60"}}.get(error.code)

@@ -7,28 +7,29 @@ from typing import Any, Final
 
 from cogwork.cli.reasons import RESTS, brief_cause, brief_error
 from cogwork.metrics.axes import span
+from state.errors import FaultClass
 from state.events import Event
 from state.values import Json
 
-_ADVICE: Final[Mapping[str, str]] = {
-    "timeout": "It took longer than it may: raise its timeout, or make what it calls faster, then fork before this step.",
-    "rate_limited": "The service asked to be called less often: fork before this step later, or give the step a retry policy.",
-    "unavailable": "What it calls could not be reached: see Health on the first page, then fork before this step.",
-    "invalid_input": "What it was given does not fit: look at the step's input, mend the workflow or start with another input.",
+ADVICE: Final[Mapping[FaultClass, str]] = {
+    "timeout": "It took longer than it may: raise its timeout or make what it calls faster, then fork before this step.",
+    "connection": "What it calls could not be reached: see Health on the first page, then fork before this step.",
+    "unavailable": "What it calls is out of order: fork before this step later, or give the step a retry policy.",
+    "rate_limited": "The service asked to be called less often: fork before this step later, or give it a retry policy.",
+    "invalid_input": "What it was given does not fit: look at the step's input, and mend the workflow or start with another.",
     "invalid_output": "What came back does not fit the step's schema: mend the schema or the prompt, publish, and start anew.",
-    "not_found": "What it names is not there: mend the name in the workflow, publish a version, and start anew.",
+    "tool_error": "The tool failed by itself: look at its arguments and at what it says, then fork before this step.",
+    "refused": "The model refused to answer: change the prompt or the model, publish, and start anew.",
     "permission_denied": "It was not allowed: mend the credentials or the rights, then fork before this step.",
-    "unauthenticated": "Its credentials were refused: mend the secret in the settings, then fork before this step.",
-    "cancelled": "Somebody ended it. Run it again to start from the beginning, or fork from a step to keep what was done.",
-    "budget": "A limit of the workflow was used up: raise the limit in the workflow, or start with an override.",
-    "in_doubt": "Nobody knows whether a write took place: look where it would have been written, then answer the question.",
+    "cancelled": "Somebody ended it. Run it again from the beginning, or fork from a step to keep what was done.",
+    "budget_exceeded": "A limit of the workflow was used up: raise it in the workflow, or start with an override.",
     "internal": "This is a fault of cogwork or of code in the workflow: the server's log has more under the execution's id.",
 }
 
 
 def of(error: Mapping[str, Json]) -> str:
     """What to do about the error of an execution."""
-    known = _ADVICE.get(str(error.get("class")))
+    known = next((words for name, words in ADVICE.items() if name == error.get("class")), "")
     return known or "Look at the step it names; once its cause is mended, fork before it, or run the workflow again."
 
 

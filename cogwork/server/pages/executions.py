@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -180,9 +181,13 @@ async def _regions(
         "result": {},
         "events": {"events": [(told.seq, told.event, advice.told(told.event)) for told in look.events[:-300:-1]]},
     }
-    made = [Region(name, rendered(request, f"execution_{name}.html", **about, **more)) for name, more in pieces.items()]
-    questions = rendered(request, "execution_questions.html", **about, asks=asks)
-    return look, [*made, Region("questions", questions, key)]
+
+    def made() -> list[Region]:
+        texts = {name: rendered(request, f"execution_{name}.html", **about, **more) for name, more in pieces.items()}
+        questions = rendered(request, "execution_questions.html", **about, asks=asks)
+        return [*(Region(name, text) for name, text in texts.items()), Region("questions", questions, key)]
+
+    return look, await asyncio.to_thread(made)
 
 
 def _question(question: Mapping[str, Any], forms: Mapping[str, Control]) -> dict[str, Any]:

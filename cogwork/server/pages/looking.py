@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cogwork.workflow_engine import WorkflowEngine
     from graphs.analysis.plan import Plan
 
+MOST_ROWS: Final = 200
+"""Steps in the table."""
 MOST_EVENTS: Final = 20_000
 """Of a longer history a page tells the beginning."""
 
@@ -99,11 +101,16 @@ class Look:
     def rows(self) -> list[dict[str, Json]]:
         """The steps of the table: those that have begun, in their order, each with what is recorded of it."""
         recorded = {str(row["path"]): row for row in self.result.steps}
-        told = dict.fromkeys([*self.story.steps, *recorded])
-        paths = [path for path in told if not path.endswith("]")]  # an item of a loop is what is inside it
-        return [self._row(path, recorded.get(path) or {}) for path in paths]
+        return [self.row(path, recorded.get(path) or {}) for path in self.paths[:MOST_ROWS]]
 
-    def _row(self, path: str, recorded: Mapping[str, Json]) -> dict[str, Json]:
+    @property
+    def paths(self) -> list[str]:
+        """All steps that have begun or were skipped; an item of a loop is what is inside it."""
+        told = dict.fromkeys([*self.story.steps, *(str(row["path"]) for row in self.result.steps)])
+        return [path for path in told if not path.endswith("]")]
+
+    def row(self, path: str, recorded: Mapping[str, Json]) -> dict[str, Json]:
+        """What there is to say of one step."""
         told = self.story.steps.get(path)
         began = told.began if told is not None and told.attempts else recorded.get("started_at")
         seconds = recorded.get("seconds")
@@ -177,12 +184,12 @@ async def chosen(engine: WorkflowEngine, look: Look, name: str) -> Chosen:
         EngineError: ``not_found``.
     """
     id = step_of(name)
-    rows = {str(row["path"]): row for row in look.rows}
-    instances = tuple(path for path in rows if step_of(path) == id)
+    recorded = {str(row["path"]): row for row in look.result.steps}
+    instances = tuple(path for path in look.paths if step_of(path) == id)
     planned = look.plan.steps.get(id) if look.plan is not None else None
     if planned is None and not instances:
         raise EngineError("not_found", f"There is no step {name[:200]!r} in execution {look.execution.id}")
-    path = name if name in rows else next(iter(instances), id)
+    path = name if name in instances else next(iter(instances), id)
     told = look.story.steps.get(path)
     values, calls = await _kept(engine, look.execution)
     results = look.result.intermediate_results
@@ -190,7 +197,7 @@ async def chosen(engine: WorkflowEngine, look: Look, name: str) -> Chosen:
         id=id,
         path=path,
         instances=instances,
-        row=rows.get(path) or look._row(path, {}),
+        row=look.row(path, recorded.get(path) or {}),
         attempts=tuple(told.attempts) if told is not None else (),
         spec=_fields(planned),
         why=_why(look, values, calls, path),

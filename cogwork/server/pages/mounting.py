@@ -10,11 +10,19 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from cogwork.errors import EngineError
-from cogwork.server.pages import executions, moves, overview, shelves, signing, workflows
+from cogwork.server.pages import designing, executions, moves, overview, shelves, signing, workflows
 from cogwork.server.pages.routing import error_page
 from cogwork.server.pages.view import STATIC
 
-ROUTES = (overview.routes, workflows.routes, executions.routes, moves.routes, shelves.routes, signing.routes)
+ROUTES = (
+    overview.routes,
+    designing.routes,
+    workflows.routes,
+    executions.routes,
+    moves.routes,
+    shelves.routes,
+    signing.routes,
+)
 
 
 def mount(app: FastAPI) -> None:

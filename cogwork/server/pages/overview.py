@@ -30,7 +30,7 @@ async def overview(request: Request) -> Response:
 @routes.get("/live/overview")
 async def live(request: Request) -> Response:
     """Its parts, whenever one is another."""
-    return await streamed(request, lambda: regions(request), every=1.0)
+    return await streamed(request, lambda: regions(request), every=2.0)
 
 
 async def regions(request: Request) -> list[Region]:

@@ -5,6 +5,7 @@ import { localised } from "./times.js";
 function replaced(region, part) {
   const within = region.contains(document.activeElement) ? trace(region) : null;
   const open = new Set([...region.querySelectorAll("details[open]")].map(nameOf));
+  const typed = new Map(fields(region).filter(changed).map((each) => [keyOf(each), [each.value, each.checked]]));
   const scrolled = [...region.querySelectorAll(".scroller, .value")].map((each) => [each.scrollLeft, each.scrollTop]);
   const fresh = new DOMParser().parseFromString(part.html, "text/html");
   region.replaceChildren(...fresh.body.childNodes);
@@ -13,12 +14,28 @@ function replaced(region, part) {
   [...region.querySelectorAll(".scroller, .value")].forEach((each, index) => {
     if (scrolled[index]) [each.scrollLeft, each.scrollTop] = scrolled[index];
   });
+  for (const each of fields(region)) if (typed.has(keyOf(each))) [each.value, each.checked] = typed.get(keyOf(each));
   localised(region);
   if (within) restore(region, within);
 }
 
 function nameOf(details) {
   return details.id || details.querySelector("summary").textContent;
+}
+
+// What somebody has filled in already stands in the new part as well.
+function fields(region) {
+  return [...region.querySelectorAll("input[name]:not([type=hidden]), textarea[name], select[name]")];
+}
+
+function changed(each) {
+  if (each.matches("[type=checkbox], [type=radio]")) return each.checked !== each.defaultChecked;
+  return each.matches("select") || each.value !== each.defaultValue;
+}
+
+function keyOf(each) {
+  const one = each.matches("[type=checkbox], [type=radio]") ? each.value : "";
+  return [each.form?.getAttribute("action"), each.name, one].join(" ");
 }
 
 // Where the focus is, so that it can be put back: by id, by where a link leads, or by what a button says.
@@ -37,7 +54,9 @@ function restore(region, was) {
   if (found) found.focus({ preventScroll: true });
 }
 
-// Somebody who is filling in a form is not interrupted.
+// Somebody who is filling in a field is not interrupted: what has come meanwhile is put in place afterwards.
+const waiting = new Map();
+
 function busy(region) {
   const at = document.activeElement;
   return region.contains(at) && at.matches("input, select, textarea");
@@ -48,7 +67,12 @@ export function applied(parts) {
   const before = said();
   for (const part of parts) {
     const region = document.getElementById(`live-${part.name}`);
-    if (region && region.dataset.live !== part.digest && !busy(region)) replaced(region, part);
+    if (!region || region.dataset.live === part.digest) waiting.delete(part.name);
+    else if (busy(region)) waiting.set(part.name, part);
+    else {
+      waiting.delete(part.name);
+      replaced(region, part);
+    }
   }
   if (told && said() !== before) told.textContent = said();
   document.dispatchEvent(new CustomEvent("parts"));
@@ -72,6 +96,9 @@ export function follow(main) {
     });
     source.onopen = () => { main.dataset.following = "true"; };
   };
+  document.addEventListener("focusout", () => {
+    if (waiting.size) setTimeout(() => applied([...waiting.values()]));
+  });
   begin();
   // A page that is left lets go of its stream, and one that is come back to takes it up.
   addEventListener("pagehide", stop);

@@ -1,5 +1,6 @@
 // What pages can do beyond links and forms: follow what happens, show steps in place, tell times as the reader has them.
 import { follow } from "./live.js";
+import { design } from "./design.js";
 import { steps } from "./steps.js";
 import { localised } from "./times.js";
 
@@ -14,3 +15,4 @@ localised(document);
 const main = document.querySelector("main[data-stream]");
 const stream = main ? follow(main) : null;
 steps(stream);
+design();

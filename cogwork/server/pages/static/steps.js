@@ -2,7 +2,8 @@
 import { localised } from "./times.js";
 
 export function steps(stream) {
-  if (!document.querySelector("[data-graph], [data-step]")) return;
+  // Where a workflow is written, boxes lead to its lines.
+  if (!document.querySelector("[data-graph], [data-step]") || document.querySelector("form[data-draft]")) return;
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-graph] a, a[data-step], #step a[href*='step='], a[data-close]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
