@@ -117,26 +117,31 @@ async def test_pause_resume_and_cancel_go_through(house: dict[str, Served]) -> N
 
 
 @pytest.mark.parametrize(
-    ("options", "policy", "expected"),
+    ("policy", "cases"),
     [
-        ({"labels": ["eu"]}, "local", {"one"}),
-        ({"labels": ["us"], "policy": "round_robin"}, "local", {"two"}),
-        ({}, "label", {"here"}),
-        ({}, "round_robin", {"one", "two"}),
-        ({"target": "local"}, "round_robin", {"here"}),
-        ({"labels": ["home"]}, "local", {"here"}),
+        (
+            "local",
+            [
+                ({"labels": ["eu"]}, ["one"]),
+                ({"labels": ["us"], "policy": "round_robin"}, ["two"]),
+                ({"labels": ["home"]}, ["here"]),
+                ({"mode": "remote", "labels": ["us"]}, ["two"]),
+            ],
+        ),
+        ("round_robin", [({}, ["one", "two"]), ({"target": "local"}, ["here"])]),
+        ("label", [({}, ["here"]), ({"labels": ["eu", "gpu"]}, ["one"])]),
     ],
 )
 async def test_the_target_the_labels_and_the_policy_say_where_it_runs(
-    house: dict[str, Served], options: dict[str, Any], policy: str, expected: set[str]
+    house: dict[str, Served], policy: str, cases: list[tuple[dict[str, Any], list[str]]]
 ) -> None:
-    name = f"where-{policy}-{'-'.join(options)}-{len(expected)}{min(expected)}"
-    async with home(house, name, labels=["home"], remote={"policy": policy}) as engine:
-        found = [await engine.execute_workflow("reading", {"n": n}, options) for n in range(len(expected))]
-        results = [await each.wait(SECONDS) for each in found]
-    where = {each.execution.metadata.get("remote", {}).get("instance", "here") for each in results}
-    assert where == expected
-    assert {each.execution.status for each in results} == {"completed"}
+    async with home(house, f"where-{policy}", labels=["home"], remote={"policy": policy}) as engine:
+        for options, expected in cases:
+            found = [await engine.execute_workflow("reading", {"n": 1}, options) for _ in expected]
+            results = [await each.wait(SECONDS) for each in found]
+            assert {each.execution.status for each in results} == {"completed"}
+            where = [each.execution.metadata.get("remote", {}).get("instance", "here") for each in results]
+            assert sorted(where) == expected
 
 
 async def test_round_robin_gives_every_instance_the_same_and_least_loaded_the_idle_one_more(
@@ -160,17 +165,16 @@ async def test_round_robin_gives_every_instance_the_same_and_least_loaded_the_id
 
 
 @pytest.mark.req("M9")
-@pytest.mark.parametrize(("token", "said"), [("wrong", "not valid"), ("expired-token", "expired")])
-async def test_a_token_that_is_not_taken_is_said_and_nothing_begins(
-    house: dict[str, Served], token: str, said: str
-) -> None:
-    given = {"one": {"url": house["one"].url, "token": token}}
-    async with home(house, f"token-{token}", instances=given) as engine:
-        result = await (await engine.execute_workflow("reading", {"n": 1}, target="one")).wait(SECONDS)
-    error = result.execution.error or {}
-    assert (result.execution.status, error["class"]) == ("failed", "permission_denied")
-    assert said in error["message"]
-    assert error["details"] == {"begun": False}
+async def test_a_token_that_is_not_taken_is_said_and_nothing_begins(house: dict[str, Served]) -> None:
+    tokens = {"wrong": "not valid", "expired-token": "expired"}
+    given = {token: {"url": house["one"].url, "token": token} for token in tokens}
+    async with home(house, "tokens", instances=given) as engine:
+        for token, said in tokens.items():
+            result = await (await engine.execute_workflow("reading", {"n": 1}, target=token)).wait(SECONDS)
+            error = result.execution.error or {}
+            assert (result.execution.status, error["class"]) == ("failed", "permission_denied")
+            assert said in error["message"]
+            assert error["details"] == {"begun": False}
 
 
 async def test_what_one_instance_refuses_goes_to_the_next(house: dict[str, Served]) -> None:
@@ -182,12 +186,12 @@ async def test_what_one_instance_refuses_goes_to_the_next(house: dict[str, Serve
 
 
 @pytest.mark.req("M9")
-@pytest.mark.parametrize("target", ["nobody", "http://169.254.169.254/", "../one", "one@evil.example.org", "ONE"])
-async def test_only_instances_of_the_settings_are_ever_asked(house: dict[str, Served], target: str) -> None:
+async def test_only_instances_of_the_settings_are_ever_asked(house: dict[str, Served]) -> None:
     async with home(house, "targets") as engine:
-        with pytest.raises(EngineError, match="the settings have one, two, local") as caught:
-            await engine.execute_workflow("reading", {"n": 1}, target=target)
-        assert caught.value.code == "invalid_input"
+        for target in ("nobody", "http://169.254.169.254/", "../one", "one@evil.example.org", "ONE"):
+            with pytest.raises(EngineError, match="the settings have one, two, local") as caught:
+                await engine.execute_workflow("reading", {"n": 1}, target=target)
+            assert caught.value.code == "invalid_input"
 
 
 async def test_what_is_of_this_instance_is_not_sent_elsewhere(house: dict[str, Served]) -> None:
@@ -221,43 +225,34 @@ async def test_what_changes_nothing_goes_on_elsewhere_when_its_instance_is_kille
 
 
 @pytest.mark.req("M9")
-async def test_what_may_change_something_waits_for_its_instance_and_is_done_once(tmp_path: Path) -> None:
+async def test_what_may_change_something_is_done_once_and_waits_for_its_instance_or_for_a_decision(
+    tmp_path: Path,
+) -> None:
     with served(tmp_path, **LABELS) as made:
         async with home(made, "home") as engine:
             hold = made["one"].hold("look")
-            handle = await engine.execute_workflow("writing", {"n": 1}, labels=["gpu"], policy="round_robin")
-            await until(lambda: ledger(tmp_path)["begin one two"] == 1)
+            options: dict[str, Any] = {"labels": ["eu"]}
+            waits, moved, over = [await engine.execute_workflow("writing", {"n": 1}, options) for _ in range(3)]
+            await until(lambda: ledger(tmp_path)["begin one two"] == 3)
             made["one"].kill()
-            doubtful = await came_to(engine, handle.id, "paused")
-            assert doubtful.reason == "in_doubt"
-            assert "it may change something" in doubtful.questions[0]["ask"]
+            for each in (waits, moved, over):
+                doubtful = await came_to(engine, each.id, "paused")
+                assert (doubtful.reason, "it may change something" in doubtful.questions[0]["ask"]) == (
+                    "in_doubt",
+                    True,
+                )
             with pytest.raises(AnswerRefused):
-                await handle.resume({"decision": "perhaps"})
+                await waits.resume({"decision": "perhaps"})
+            await moved.resume({"decision": "elsewhere"})
+            nowhere = await came_to(engine, moved.id, "failed")
+            assert "there is none that may" in nowhere.error["message"]
+            await over.resume({"decision": "give_up"})
+            assert (await came_to(engine, over.id, "failed")).error["class"] == "unavailable"
             hold.unlink()
             made["one"].start().ready()
-            result = await handle.wait(0)
-            execution = await came_to(engine, handle.id, "completed")
-            result = await engine.get_execution_result(execution.id)
-    assert result.output == 3
-    assert [ledger(tmp_path)[f"begin {name} one"] for name in ("one", "two")] == [1, 0]
-
-
-async def test_a_person_may_let_it_begin_elsewhere_or_give_it_up(tmp_path: Path) -> None:
-    with served(tmp_path, **LABELS) as made:
-        async with home(made, "home") as engine:
-            made["one"].hold("change")
-            found = [await engine.execute_workflow("writing", {"n": 1}, labels=["eu"]) for _ in range(2)]
-            await until(lambda: ledger(tmp_path)["begin one one"] == 2)
-            made["one"].kill()
-            for each in found:
-                assert (await came_to(engine, each.id, "paused")).reason == "in_doubt"
-            again = await found[0].resume({"decision": "elsewhere"})
-            nowhere = await again.wait(SECONDS)
-            over = await (await found[1].resume({"decision": "give_up"})).wait(SECONDS)
-    assert nowhere.execution.status == "failed"
-    assert "there is none that may" in (nowhere.execution.error or {})["message"]
-    assert (over.execution.status, (over.execution.error or {})["class"]) == ("failed", "unavailable")
-    assert ledger(tmp_path)["begin two one"] == 0
+            await came_to(engine, waits.id, "completed")
+            assert (await engine.get_execution_result(waits.id)).output == 3
+    assert [ledger(tmp_path)[f"begin {name} one"] for name in ("one", "two")] == [3, 0]
 
 
 async def test_the_record_is_taken_up_again_when_the_process_that_mirrors_is_killed(tmp_path: Path) -> None:

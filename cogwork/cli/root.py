@@ -106,8 +106,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         *(inspect.status, inspect.list_, inspect.show, inspect.why, diff.diff),
     ),
     "Executions": (
-        *(starting.start, engine.batch, engine.executions, engine.follow, result.result, engine.worker),
-        *(serve.serve, instances.instances),
+        *(starting.start, engine.batch, engine.executions, engine.follow, result.result, engine.worker, serve.serve),
         *(stats.stats, health.health, migrate.migrate, chat.chat),
     ),
     "Writing workflows": (author.new, author.check, simulate.simulate, simulate.test, author.draw, author.schema),
@@ -117,6 +116,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:
         cli.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
+cli.command("instances", rich_help_panel="Executions")(instances.instances)
 cli.add_typer(library.library, rich_help_panel="What there is")
 cli.add_typer(schedules.schedules, rich_help_panel="What there is")
 cli.add_typer(triggers.triggers, rich_help_panel="What there is")
