@@ -62,7 +62,7 @@ def _memory(app: App) -> AbstractContextManager[Any]:
 
     chosen = app.settings
     path = chosen.state_dir / "memory.sqlite"
-    return closing(memory_store(path, chosen.database_url, synchronous=chosen.synchronous))
+    return closing(memory_store(path, chosen.database_url, synchronous=chosen.synchronous, ring=app.ring))
 
 
 def _show(told: dict[str, Json]) -> None:
