@@ -38,5 +38,7 @@ def node22() -> str | None:
 
 def needs_node22(package: str) -> pytest.MarkDecorator:
     """The mark that skips a test where that package or Node 22 is missing; in CI it fails there instead."""
-    reason = None if node22() and (HERE / "node_modules" / package).is_dir() else f"{package}: npm ci --prefix tests/peers"
+    reason = (
+        None if node22() and (HERE / "node_modules" / package).is_dir() else f"{package}: npm ci --prefix tests/peers"
+    )
     return pytest.mark.skipif(reason is not None and not os.environ.get("CI"), reason=reason or "")
