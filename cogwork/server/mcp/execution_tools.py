@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final
+from typing import Any
 
 import mcp_types as types
 
@@ -23,27 +23,11 @@ from cogwork.server.mcp.arguments import (
 from cogwork.server.mcp.asking import waited_for
 from cogwork.server.mcp.door import Answer, Call, Tool
 from cogwork.server.mcp.offers import result_schema
+from cogwork.server.mcp.options import options_of
 from cogwork.server.mcp.pursuing import Pursuit
 from cogwork.server.mcp.replies import plain, reply, result_uri, told_of
 from cogwork.server.mcp.specs import admitted, given, named
 from state.values import Json
-
-_MEMORY: Final = ("session_id", "conversation_id", "user_id")
-_OPTIONS: Final = (
-    "timeout",
-    "idempotency_key",
-    "priority",
-    "queue",
-    "deadline",
-    "delay",
-    "tags",
-    "metadata",
-    "tenant",
-    "trace",
-    "debug",
-    "retry",
-    "isolation",
-)
 
 
 def verb(
@@ -112,32 +96,6 @@ def _patience(asked: Running, usual: float) -> float:
     if asked.wait is not None:
         return min(asked.wait, usual)
     return usual if asked.execution_mode == "sync" else 0.0
-
-
-def options_of(asked: Running) -> dict[str, Any]:
-    """What the engine is told of how it runs.
-
-    Raises:
-        EngineError: ``invalid_input``; memory cannot be kept elsewhere for one execution.
-    """
-    overrides = dict(asked.config_override)
-    memory: Any = overrides.pop("memory", None) or {}
-    if not isinstance(memory, dict) or not set(memory) <= set(_MEMORY):
-        raise EngineError(
-            "invalid_input",
-            "config_override.memory takes session_id, conversation_id and user_id: where memory is kept is a setting of the "
-            "server",
-        )
-    about = asked.memory.model_dump(exclude_none=True) if asked.memory is not None else {}
-    about |= {name: value for name in _MEMORY if (value := getattr(asked, name)) is not None}
-    options = {name: value for name in _OPTIONS if (value := getattr(asked, name)) not in (None, [], {}, False)}
-    return {
-        **options,
-        **memory,
-        **about,
-        "mode": asked.execution_mode,
-        **({"overrides": overrides} if overrides else {}),
-    }
 
 
 # -- looking -------------------------------------------------------------------------------------------------

@@ -114,18 +114,19 @@ class Pursuit:
         return await self.call.acting.perform("executions.read", self.id, lambda e: e.parts.executions.get(self.id))
 
     async def let_go(self) -> None:
-        """What is done when nobody waits any more."""
+        """What is done when nobody waits any more; a rest is asked for and not waited for, so that who resumes it at once is not
+        paused again."""
         if self.given_up == "go_on":
             return
-        with suppress(CogworkError):
+
+        async def stop(engine: WorkflowEngine) -> None:
             if self.given_up == "cancel":
-                await self.call.acting.perform(
-                    "executions.move", self.id, lambda e: e.cancel_execution(self.id, _REASON)
-                )
+                await engine.cancel_execution(self.id, _REASON)
             else:
-                await self.call.acting.perform(
-                    "executions.move", self.id, lambda e: e.pause_execution(self.id, _REASON)
-                )
+                await engine.parts.dispatch.pause(self.id, _REASON, wait=False)
+
+        with suppress(CogworkError):
+            await self.call.acting.perform("executions.move", self.id, stop)
 
     async def _followed(self) -> None:
         watching = asyncio.ensure_future(self._watched())
