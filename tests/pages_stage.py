@@ -158,7 +158,8 @@ def serving(folder: Path, *, prefix: str = "", **server: Any) -> Iterator[Served
     """The server, while the block lasts; with a prefix it is mounted below it in another application."""
     settings = Settings(state_dir=folder / "state", workflows=[folder], server=server)
     shop = Shop()
-    made = application(settings, WorkflowEngine(settings=settings, tools=shop.tools))
+    engine = WorkflowEngine(settings=settings, tools=shop.tools, worker=settings.server.worker)
+    made = application(settings, engine)
     served = Served(made, shop)
     ready = threading.Event()
     # A stream that a browser holds open ends with its connection.

@@ -385,3 +385,21 @@ def test_what_somebody_is_filling_in_stays_while_the_page_follows_what_happens(o
     assert page.get_by_label("Why").input_value() == "typed already"
     assert page.evaluate("document.activeElement.textContent") == "Cancel the execution"
     served.shop.door.set()
+
+
+def test_mounted_into_another_application_the_page_works_below_its_prefix(browser: Any, tmp_path: Path) -> None:
+    with serving(tmp_path, prefix="/cogwork", worker=False) as served:  # this process has a worker already
+        served.publish(WAITING)
+        page = browser.new_page()
+        refused: list[str] = []
+        page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
+        page.goto(f"{served.address}/sign-in?code={served.code()}&next=/cogwork/workflows/long_job/start")
+        page.get_by_role("button", name="Start version 1").click()
+        page.locator(".big .s-pending").wait_for()
+        page.locator("main[data-following]").wait_for()
+        page.locator(".graph a").first.click()
+        page.locator("#step-name").wait_for()
+        served.call(served.engine.cancel_execution(page.url.rpartition("/")[2].partition("?")[0]))
+        page.locator(".big .s-cancelled").wait_for()
+        assert page.url.startswith(f"{served.address}/executions/") and refused == []
+        page.context.close()
