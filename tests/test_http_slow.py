@@ -149,7 +149,7 @@ from pathlib import Path
 import cogwork
 
 
-@cogwork.tool
+@cogwork.tool(effect="read")
 async def hold(folder: str) -> str:
     """Hold until the door opens."""
     Path(folder, "begun").touch()
