@@ -243,6 +243,7 @@ async def _system(walk: Walk) -> None:
     assert (await walk("GET", "/metrics/agents/Ada?timezone=Europe/Berlin", 200))["subject"]["agent"]
     assert (await walk("GET", "/health", 200))["status"] in ("healthy", "degraded")
     assert "isolated" in (await walk("GET", "/capabilities", 200))["modes"]
+    assert (await walk("GET", "/instance", 200))["accepting"]
     assert "offline" in [each["name"] for each in (await walk("GET", "/models", 200))["models"]]
     assert (await walk("GET", "/tools?query=read a text file&limit=3", 200))["tools"][0]["name"] == "text.read"
     assert (await walk("GET", "/health/live", 200))["status"] == "alive"
