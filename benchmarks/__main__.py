@@ -14,6 +14,7 @@ from rich.console import Console
 from benchmarks.durable import durable
 from benchmarks.engine import engine
 from benchmarks.figures import Table, report, show
+from benchmarks.http import http
 from benchmarks.isolated import isolated
 from benchmarks.language import language
 from benchmarks.listing import listing
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Awaitable[list[Table]]]] = {
     "engine": engine,
     "listing": listing,
     "sealing": sealing,
+    "http": http,
 }
 WIDTH = 160
 

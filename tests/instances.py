@@ -36,8 +36,8 @@ WRITING = {
     **READING,
     "name": "writing",
     "nodes": {
-        "one": {"type": "tool", "tool": "ledger.change", "args": {"n": "{{ input.n }}"}},
-        "two": {"type": "tool", "tool": "ledger.look", "args": {"n": "{{ one }}"}},
+        "write": {"type": "tool", "tool": "ledger.change", "args": {"n": "{{ input.n }}"}},
+        "two": {"type": "tool", "tool": "ledger.look", "args": {"n": "{{ write }}"}},
     },
 }
 ASKING = {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from cogwork.remote.sections import InstanceSection
 from cogwork.remote.server_events import Message, messages
 from cogwork.settings import Settings
 from state.errors import Fault
+from tests.instances import engine_of
 
 pytestmark = [pytest.mark.req("M5"), pytest.mark.req("M9")]
 TOKEN = "a-token-of-the-tests"
@@ -35,13 +38,13 @@ def http(body: Any, status: str = "200 OK", kind: str = "application/json", more
 
 @asynccontextmanager
 async def answering(reply: Reply, **section: Any) -> AsyncIterator[tuple[Instance, list[str]]]:
-    """An instance whose server answers each request with what ``reply`` gives for its first line; and those lines."""
+    """An instance whose server answers each request with what ``reply`` gives for its head; and their first lines."""
     lines: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         lines.append(head.partition("\r\n")[0])
-        writer.write(reply(lines[-1]))
+        writer.write(reply(head))
         with suppress(ConnectionError):  # who asked has heard enough
             await writer.drain()
         writer.close()
@@ -210,3 +213,49 @@ def test_an_instance_that_nobody_should_talk_to_is_no_setting(section: dict[str,
 def test_a_name_that_is_none_is_no_setting(name: str) -> None:
     with pytest.raises(Exception, match="cannot be named"):
         Settings(instances={name: {"url": "https://gpu.example.org"}})
+
+
+def completing(keys: list[str], *, silent: int) -> Reply:
+    """Answers of an instance that completes what it is given; the first ``silent`` starts, whose ``keys`` are kept, get none."""
+
+    def reply(head: str) -> bytes:
+        line = head.partition("\r\n")[0]
+        if line.startswith("POST /api/v1/executions "):
+            keys.extend(re.findall(r"(?im)^idempotency-key: (\S+)\r$", head))
+            return b"" if len(keys) <= silent else http({**GOOD, "status": "pending"}, "202 Accepted")
+        if line.startswith("GET /api/v1/executions/x-1/events"):
+            return http(b"", kind="text/event-stream")
+        if line.startswith("GET /api/v1/executions/x-1/result"):
+            return http({**GOOD, "status": "completed", "output": {"primary_result": 42}})
+        return http({**GOOD, "status": "completed"})
+
+    return reply
+
+
+async def test_a_start_without_an_answer_is_asked_for_again_under_its_key_and_nowhere_else(tmp_path: Path) -> None:
+    first, second = list[str](), list[str]()
+    async with (
+        answering(completing(first, silent=2)) as (one, _),
+        answering(completing(second, silent=0)) as (two, others),
+    ):
+        given = {"one": one.section, "two": two.section}
+        async with engine_of(tmp_path, "home", instances=given) as engine:
+            handle = await engine.execute_workflow("writing", {"n": 1}, policy="round_robin")
+            result = await handle.wait(60)
+    assert (result.execution.status, result.output) == ("completed", 42)
+    assert (len(first), len({*first}), second, others) == (3, 1, [], [])
+
+
+async def test_a_start_that_stays_without_an_answer_is_in_doubt_where_it_may_change_something(tmp_path: Path) -> None:
+    keys = list[str]()
+    async with answering(completing(keys, silent=1_000)) as (one, _):
+        given: Any = {"instances": {"one": one.section, "two": one.section}, "remote": {"lost_after": 0.5, "look": 60}}
+        async with engine_of(tmp_path, "home", **given) as engine:
+            result = await (await engine.execute_workflow("writing", {"n": 1}, policy="round_robin")).wait(60)
+            assert (result.execution.status, result.execution.reason) == ("paused", "in_doubt")
+            assert "may have begun it" in result.execution.questions[0]["ask"]
+            assert await engine.cancel_execution(result.execution.id, "enough")
+            ended = await engine.parts.dispatch.wait(result.execution.id, 60)
+            assert ended.status in ("cancelled", "failed")
+            assert "may still run there" in (ended.error or {})["message"]
+    assert len({*keys}) == 1

@@ -29,7 +29,7 @@ from state.values import Json
 
 LAST: Final = frozenset({"run.completed", "run.failed", "run.cancelled", "run.paused"})
 POLL: Final = 0.1
-QUIET: Final = 1.0
+QUIET: Final = 0.3
 """How long, in seconds, the stream of a resting execution is read until nothing more is expected."""
 WAITING: Final = 256
 

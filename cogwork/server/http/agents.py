@@ -19,6 +19,7 @@ from cogwork.server.http.forms import (
     Text,
     View,
     errors,
+    located,
     named,
 )
 from cogwork.workflow_engine import WorkflowEngine
@@ -110,7 +111,7 @@ async def register_agent(acting: Caller, body: Register, response: Response, req
         return await engine.get_agent(await engine.register_agent(body.name, **about))
 
     told = await acting.perform("agents.write", body.name, register)
-    response.headers["Location"] = str(request.url_for("get_agent", agent=told["id"]).path)
+    response.headers["Location"] = located(request, "get_agent", told["id"])
     return told
 
 
@@ -138,7 +139,7 @@ async def create_handoff(acting: Caller, body: CreateHandoff, response: Response
         return await engine.get_handoff(await engine.create_handoff(**body.model_dump()))
 
     told = await acting.perform("handoffs.write", f"{body.source_agent_id} to {body.target_agent_id}", create)
-    response.headers["Location"] = str(request.url_for("get_handoff", handoff=told["id"]).path)
+    response.headers["Location"] = located(request, "get_handoff", told["id"])
     return told
 
 

@@ -88,7 +88,9 @@ def api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, CogworkError)
-    return error_answer(engine_error(error), _id(request))
+    told = engine_error(error)
+    headers = {"Retry-After": str(told.details["retry_after"])} if "retry_after" in told.details else None
+    return error_answer(told, _id(request), headers)
 
 
 async def _unfit(request: Request, error: Exception) -> JSONResponse:

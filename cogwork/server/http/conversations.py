@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from cogwork.server.http.forms import ONE_LINE, Caller, Cursor, Limit, Text, errors, named, shown
+from cogwork.server.http.forms import ONE_LINE, Caller, Cursor, Limit, Text, errors, located, named, shown
 from cogwork.server.http.session_forms import (
     AddMessages,
     Context,
@@ -49,7 +49,7 @@ async def start_conversation(
         return (await engine.conversations.start(session, **body.model_dump())).to_dict()
 
     told = await acting.perform("sessions.write", session, start)
-    response.headers["Location"] = str(request.url_for("get_conversation", conversation=told["id"]).path)
+    response.headers["Location"] = located(request, "get_conversation", told["id"])
     return told
 
 

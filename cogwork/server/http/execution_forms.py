@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from cogwork.server.http.forms import Form, Instant, Line, Name, Object, Prose, Tag, Text, View
+from cogwork.server.http.forms import Form, Instant, Line, Moment, Name, Object, Prose, Tag, Text, View
 from cogwork.server.http.sources import Given
 from graphs.language.spec import Label
 
@@ -28,7 +27,7 @@ class Options(Form):
     priority: Literal["high", "normal", "low"] | int = Field("normal", description="The lowest number goes first.")
     queue: Name | None = None
     timeout: Duration | None = None
-    deadline: AwareDatetime | None = Field(None, description="Instant after which it has failed.")
+    deadline: Moment | None = Field(None, description="Instant after which it has failed.")
     delay: Duration | None = None
     retry: Object | None = Field(None, description="The policy of the steps that have none of their own.")
     tenant: Line = ""
@@ -274,8 +273,8 @@ class Wanted:
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
     status: Annotated[tuple[Status, ...], Query(max_length=6, description="One of these.")] = ()
     tag: Annotated[tuple[Tag, ...], Query(max_length=16, description="All of these.")] = ()
-    since: Annotated[datetime | None, Query(description="Asked for at that instant or later.")] = None
-    until: Annotated[datetime | None, Query(description="Asked for before that instant.")] = None
+    since: Annotated[Moment | None, Query(description="Asked for at that instant or later.")] = None
+    until: Annotated[Moment | None, Query(description="Asked for before that instant.")] = None
     session_id: Text = None
     user_id: Text = None
     tenant: Text = None

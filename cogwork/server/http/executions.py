@@ -27,7 +27,7 @@ from cogwork.server.http.execution_forms import (
     Why,
 )
 from cogwork.server.http.explaining import explained
-from cogwork.server.http.forms import Caller, Cursor, Key, Limit, Name, errors, named
+from cogwork.server.http.forms import Caller, Cursor, Key, Limit, Name, errors, located, named
 from cogwork.server.http.rendering import GIVES, rendered
 from cogwork.server.http.sources import overrides_of, workflow_of
 from cogwork.workflow_engine import WorkflowEngine
@@ -48,7 +48,7 @@ async def start_execution(acting: Caller, body: Start, response: Response, reque
         return await _waited(engine, handle.id, body.wait)
 
     told = await acting.perform("executions.start", _target(body.workflow), start)
-    response.headers["Location"] = str(request.url_for("get_execution", execution=told["execution_id"]).path)
+    response.headers["Location"] = located(request, "get_execution", told["execution_id"])
     return _answered(told, response)
 
 
@@ -187,7 +187,7 @@ async def fork_execution(acting: Caller, execution: Id, body: Fork, response: Re
         return dict(handle)
 
     told = await acting.perform("executions.start", execution, fork)
-    response.headers["Location"] = str(request.url_for("get_execution", execution=told["execution_id"]).path)
+    response.headers["Location"] = located(request, "get_execution", told["execution_id"])
     return told
 
 

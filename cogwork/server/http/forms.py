@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from fastapi import Depends, Header, Path, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+)
 
 from cogwork.errors import EngineError
 from cogwork.server.acting import Acting
@@ -78,6 +88,16 @@ Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """ISO 8601, with a zone."""
 
 
+def _written(given: Any) -> Any:
+    if isinstance(given, str) and not given.strip().lstrip("+-").replace(".", "").isdigit():
+        return given
+    raise ValueError("it must be an instant with its zone, such as 2026-11-28T12:00:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+"""An instant that a caller gives: ISO 8601, with a zone."""
+
+
 def _sound(text: str) -> str:
     if any(0xD800 <= ord(each) <= 0xDFFF for each in text) or "\0" in text:
         raise ValueError("it holds half a character, or NUL")
@@ -119,6 +139,12 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors that a route can answer with, beside those that all can."""
     usual = {400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503}
     return {status: {"model": ErrorForm} for status in sorted(usual | {*statuses})}
+
+
+def located(request: Request, route: str, id: str) -> str:
+    """The path of what was made, for the header ``Location``."""
+    path: str = request.url_for(route, **{route.removeprefix("get_"): "-"}).path
+    return path.removesuffix("-") + quote(id, safe="")
 
 
 def shown(items: Iterable[Any], name: str, cursor: str | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from cogwork.server.http.forms import (
     Text,
     View,
     errors,
+    located,
     named,
     plain,
 )
@@ -196,7 +197,7 @@ async def create_schedule(acting: Caller, body: CreateSchedule, response: Respon
         return told(await engine.schedules.create(**given))
 
     made = await acting.perform("schedules.write", body.name, create)
-    response.headers["Location"] = str(request.url_for("get_schedule", schedule=made["id"]).path)
+    response.headers["Location"] = located(request, "get_schedule", made["id"])
     return made
 
 

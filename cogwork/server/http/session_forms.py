@@ -23,7 +23,7 @@ class CreateSession(Form):
     preferences: Object = Field(default_factory=dict)
     mode: Mode | None = None
     metadata: Object = Field(default_factory=dict)
-    id: Name | None = None
+    id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:@-]+$")] | None = None
 
 
 class UpdateSession(Form):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
-from cogwork.server.http.forms import Caller, Cursor, Limit, Text, errors, named, shown
+from cogwork.server.http.forms import Caller, Cursor, Limit, Text, errors, located, named, shown
 from cogwork.server.http.session_forms import (
     CreateSession,
     Revision,
@@ -49,7 +49,7 @@ async def create_session(acting: Caller, body: CreateSession, response: Response
         return (await engine.sessions.create(**given)).to_dict()
 
     told = await acting.perform("sessions.write", body.id or "a new session", create)
-    response.headers["Location"] = str(request.url_for("get_session", session=told["id"]).path)
+    response.headers["Location"] = located(request, "get_session", told["id"])
     return told
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
-from cogwork.server.http.forms import Caller, Cursor, Limit, Served, Text, errors, named
+from cogwork.server.http.forms import Caller, Cursor, Limit, Served, Text, errors, located, named
 from cogwork.server.http.schedules import (
     CreateTrigger,
     Firings,
@@ -52,7 +52,7 @@ async def create_trigger(acting: Caller, body: CreateTrigger, response: Response
         return told(await engine.triggers.create(**given))
 
     made = await acting.perform("schedules.write", body.name, create)
-    response.headers["Location"] = str(request.url_for("get_trigger", trigger=made["id"]).path)
+    response.headers["Location"] = located(request, "get_trigger", made["id"])
     return made
 
 

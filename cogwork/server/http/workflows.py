@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from cogwork.errors import EngineError
 from cogwork.library.entries import WorkflowRecord
 from cogwork.server.faults import problem_of
-from cogwork.server.http.forms import Caller, Cursor, Limit, Tag, Text, errors, named
+from cogwork.server.http.forms import Caller, Cursor, Limit, Tag, Text, errors, located, named
 from cogwork.server.http.sources import refuse_paths, spec_of
 from cogwork.server.http.workflow_forms import Create, Deleted, Update, Validate, Validated, Workflows, WorkflowView
 from cogwork.workflow_engine import WorkflowEngine
@@ -51,7 +51,7 @@ async def create_workflow(acting: Caller, body: Create, response: Response, requ
         return await engine.library.create(source, **about, author=acting.principal.name)
 
     made = await acting.perform("workflows.write", body.name or "a new workflow", create)
-    response.headers["Location"] = str(request.url_for("get_workflow", workflow=made.id).path)
+    response.headers["Location"] = located(request, "get_workflow", made.id)
     return _told(made, response)
 
 
