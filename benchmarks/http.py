@@ -95,7 +95,7 @@ async def http(settings: Settings) -> list[Table]:
         events.rows.append(await _delivered(client, listeners))
         settings.tell(f"http: {running} running")
         held = [await _start(client, 600.0) for _ in range(running)]
-        while len((await client.get("/executions?status=running&limit=200")).json()["executions"]) < running:
+        while len((await client.get("/executions?status=running&limit=200")).json()["executions"]) < running:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.2)
         what = f"{running} running"
         cost.rows.append(("status", what, *await _load(count, 1, lambda: client.get(f"/executions/{held[0]}"))))

@@ -144,6 +144,7 @@ class ServerLimits(Section):
         default=60, ge=1, description="Requests per minute that are refused for want of a token, by address."
     )
     connections: int = Field(default=2000, ge=1, description="Connections at once, at most.")
+    sessions: int = Field(default=10_000, ge=1, description="Sessions of MCP clients at once, at most.")
     listeners: int = Field(default=500, ge=1, description="Streams of events at once, at most.")
 
 
@@ -186,5 +187,9 @@ class Server(Section):
         description="Web pages of other origins that may call it, such as https://ops.example.org; none without it.",
     )
     worker: bool = Field(default=True, description="Whether executions run in the server's process too.")
+    allow_generated_writes: bool = Field(
+        default=False,
+        description="Whether workflows that a caller hands in may write before anybody has reviewed them.",
+    )
     limits: ServerLimits = Field(default_factory=ServerLimits, description="What a caller may ask of it: a table.")
     tls: Tls | None = Field(default=None, description="TLS, and certificates of callers: a table.")

@@ -16,19 +16,16 @@ import httpx2
 import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse
-from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cogwork.errors import EngineError
 from cogwork.identity.roles import LOCAL, Principal, Role, Verb
+from cogwork.sections import ServerLimits
 from cogwork.server.acting import Acting
-from cogwork.server.mcp.door import Context, Extras, Rules
+from cogwork.server.asgi import application
+from cogwork.server.mcp.door import Extras, Rules
 from cogwork.server.mcp.server import mcp_server
-from cogwork.server.mcp.serving import mcp_asgi
 from cogwork.settings import Settings
 from cogwork.workflow_engine import WorkflowEngine
 from state.values import Json
@@ -80,11 +77,11 @@ class House:
         return mcp_server(lambda ctx: self.acting(principal), rules=rules or Rules(look=0.05), extras=extras)
 
     def served(
-        self, rules: Rules | None = None, extras: Extras | None = None, *, token: bool = False, **limits: Any
+        self, rules: Rules | None = None, extras: Extras | None = None, *, token: bool = False
     ) -> AbstractAsyncContextManager[Served]:
-        """A server over HTTP, with everything in front of it that a deployed one has; with ``token``, something in front of
+        """Our whole application over HTTP, with all its layers; with ``token``, something in front of
         that puts the token of an admin into each request."""
-        return _served(self, rules, extras, limits, token)
+        return _served(self, rules, extras, token)
 
 
 @asynccontextmanager
@@ -99,41 +96,21 @@ async def house(tmp_path: Path, tools: Any = (), **settings: Any) -> AsyncIterat
 
 
 class Porch:
-    """In front of the server: a bearer token is asked for, and only so many requests at once are let in."""
+    """In front of the application: counts what it answers."""
 
-    def __init__(self, app: ASGIApp, house: House, at_once: int = 200) -> None:
-        self.app, self.house, self.at_once = app, house, at_once
-        self.within = 0
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
         self.statuses: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        principal = TOKENS.get(
-            dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
-        )
-        if principal is None or self.within >= self.at_once:
-            status = 401 if principal is None else 429
-            await JSONResponse({"error": {"code": "permission_denied"}}, status)(scope, receive, self._counted(send))
-            return
-        token = AccessToken(token="-", client_id=principal.id, scopes=[principal.role])
-        scope["user"] = AuthenticatedUser(token)
-        scope.setdefault("state", {})["acting"] = self.house.acting(principal)
-        self.within += 1
-        try:
-            await self.app(scope, receive, self._counted(send))
-        finally:
-            self.within -= 1
 
-    def _counted(self, send: Send) -> Send:
         async def counted(message: Any) -> None:
             if message["type"] == "http.response.start":
                 self.statuses[message["status"]] += 1
             await send(message)
 
-        return counted
+        await self.app(scope, receive, counted)
 
 
 @dataclass
@@ -153,26 +130,26 @@ class Served:
 
 
 @asynccontextmanager
-async def _served(
-    house: House, rules: Rules | None, extras: Extras | None, limits: Mapping[str, Any], token: bool
-) -> Any:
-    def acting(ctx: Context) -> Acting:
-        found: Acting = ctx.request.state.acting
-        return found
+async def _served(house: House, rules: Rules | None, extras: Extras | None, token: bool) -> Any:
+    settings = house.engine.app.settings
+    server = settings.server.model_copy(update={"limits": ServerLimits(requests=1_000_000, sessions=100_000)})
+    made = application(
+        settings.model_copy(update={"server": server}),
+        house.engine,
+        extras=extras,
+        rules=rules or Rules(look=0.05),
+    )
+    porch = Porch(made)
+    async with listening(Bearer(porch) if token else porch) as port:
+        made.api.state.doors.verify = _verified
+        made.api.state.doors.audit = house.audit
+        yield Served(f"http://127.0.0.1:{port}/mcp", porch)
 
-    server = mcp_server(acting, rules=rules or Rules(look=0.05), extras=extras)
-    app, serving = mcp_asgi(server, **limits)
-    porch = Porch(app, house)
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with serving():
-            yield
-
-    async with listening(
-        Starlette(routes=[Mount("/mcp", Bearer(porch) if token else porch)], lifespan=lifespan)
-    ) as port:
-        yield Served(f"http://127.0.0.1:{port}/mcp/", porch)
+async def _verified(token: str) -> Principal:
+    if token not in TOKENS:
+        raise EngineError("unauthenticated", "The token is not valid")
+    return TOKENS[token]
 
 
 @asynccontextmanager

@@ -179,7 +179,7 @@ async def main(count: int, seed: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         async with house(Path(folder)) as home:
             await home.engine.create_workflow(source=PLAIN)
-            async with home.served(max_sessions=100_000) as served:
+            async with home.served() as served:
                 began = time.monotonic()
                 tally = await sent(served, count, seed)
                 seconds = time.monotonic() - began

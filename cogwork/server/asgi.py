@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -18,7 +18,7 @@ from cogwork.server.hosts import Hosts
 from cogwork.server.http import health, triggers
 from cogwork.server.http.api import api
 from cogwork.server.limits import Limits
-from cogwork.server.mcp.door import Context, Extras
+from cogwork.server.mcp.door import Context, Extras, Rules
 from cogwork.server.mcp.server import mcp_server
 from cogwork.server.mcp.serving import mcp_asgi
 from cogwork.server.signing_in import SigningIn
@@ -31,20 +31,33 @@ if TYPE_CHECKING:
 
 OPEN = (*health.OPEN, triggers.OPEN, "/sign-in", "/static/")
 """The paths that need no token."""
+ANY_HOST = (*health.OPEN, "/metrics")
+"""The paths that may be called under any name: those of probes and of scrapers, which know addresses only."""
 
 
 class Application:
     """cogwork as an ASGI application; its doors are open between the start and the end of its lifespan."""
 
-    def __init__(self, settings: Settings, engine: WorkflowEngine | None = None, extras: Extras | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: WorkflowEngine | None = None,
+        *,
+        extras: Extras | None = None,
+        rules: Rules | None = None,
+    ) -> None:
         from cogwork.workflow_engine import WorkflowEngine
 
         self.settings = settings
         self._engine = engine or WorkflowEngine(settings=settings, worker=settings.server.worker)
         self.api = api(self._life)
         # Hosts, origins and bodies are seen to by the layers around it.
+        limits, usual = settings.server.limits, Rules(allow_generated_writes=settings.server.allow_generated_writes)
         self._agents, self._agents_served = mcp_asgi(
-            mcp_server(_acting, extras=extras), allowed_hosts=["*"], max_body=settings.server.limits.body_bytes
+            mcp_server(_acting, extras=extras, rules=rules or usual),
+            allowed_hosts=["*"],
+            max_body=limits.body_bytes,
+            max_sessions=limits.sessions,
         )
         self.api.router.routes.append(Route("/mcp", endpoint=self._agents))
         self._served = self._layered(self.api)
@@ -57,7 +70,7 @@ class Application:
         chosen = self.settings.server
         signed = SigningIn(Heads(inner), lambda: self.api.state.doors, open_paths=OPEN)
         limited = Limits(signed, chosen.limits)
-        named = Hosts(limited, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, open_paths=health.OPEN)
+        named = Hosts(limited, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, open_paths=ANY_HOST)
         return Gate(Measured(named, self._engine.app.telemetry), secure=chosen.tls is not None)
 
     @asynccontextmanager
@@ -74,9 +87,9 @@ def _acting(ctx: Context) -> Acting:
     return found
 
 
-def application(settings: Settings, engine: WorkflowEngine | None = None, extras: Extras | None = None) -> Application:
+def application(settings: Settings, engine: WorkflowEngine | None = None, **more: Any) -> Application:
     """The application of these settings; over an engine that is not open yet, if one is given.
 
-    ``extras`` are further tools, resources and prompts of the MCP server.
+    ``extras`` are further tools, resources and prompts of the MCP server, ``rules`` what it allows in place of the settings.
     """
-    return Application(settings, engine, extras)
+    return Application(settings, engine, **more)
