@@ -95,8 +95,7 @@ async def http(settings: Settings) -> list[Table]:
         events.rows.append(await _delivered(client, listeners))
         settings.tell(f"http: {running} running")
         held = [await _start(client, 600.0) for _ in range(running)]
-        while len((await client.get("/executions?status=running&limit=200")).json()["executions"]) < running:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.2)
+        await _running(client, running)
         what = f"{running} running"
         cost.rows.append(("status", what, *await _load(count, 1, lambda: client.get(f"/executions/{held[0]}"))))
         memory.rows.append((what, _resident(pid), "-"))
@@ -139,6 +138,14 @@ async def _started(client: httpx2.AsyncClient, seconds: float) -> httpx2.Respons
 
 async def _start(client: httpx2.AsyncClient, seconds: float) -> str:
     return str((await _started(client, seconds)).raise_for_status().json()["execution_id"])
+
+
+async def _running(client: httpx2.AsyncClient, wanted: int) -> None:
+    """Return once so many are at work in the server."""
+    count = 0
+    while count < wanted:
+        await asyncio.sleep(0.2)
+        count = len((await client.get("/executions?status=running&limit=200")).json()["executions"])
 
 
 async def _load(

@@ -206,7 +206,9 @@ async def test_a_server_that_is_asked_to_end_hands_on_ends_its_streams_and_exits
         async with httpx2.AsyncClient(base_url=f"{address}/api/v1", trust_env=False, timeout=60) as client:
 
             async def over() -> bool:
-                return (await client.get(f"/executions/{name}")).json()["status"] == "completed"
+                answer = await client.get(f"/executions/{name}")
+                assert answer.status_code == 200, answer.text
+                return bool(answer.json()["status"] == "completed")
 
             await until(over)
         running.send_signal(signal.SIGTERM)
