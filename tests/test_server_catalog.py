@@ -116,6 +116,11 @@ async def test_the_doors_are_mounted_there_and_see_the_runs_that_were_begun_ther
         listed = (await door.get("/api/v1/executions", params={"status": "paused"})).json()["executions"]
         assert thread in [each["thread"] for each in listed]
         assert (await door.get("/api/v1/executions", headers={"Origin": "https://evil.example"})).status_code == 403
+        begun = {"workflow": "incident_triage", "input": {"log": "examples/data/shop.log"}, "wait": 60}
+        told = (await door.post("/api/v1/executions", json=begun, timeout=90)).json()
+        assert (told["status"], told["reason"]) == ("paused", "human"), told
+        page = await door.get(f"/executions/{told['execution_id']}", headers={"Accept": "text/html"})
+        assert page.status_code == 200 and "/cogwork/static/" in page.text
 
 
 def _execution(server: Server, thread: str) -> dict[str, Any]:

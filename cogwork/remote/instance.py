@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, SecretStr
 
 from cogwork.breaker import Breaker
+from cogwork.observability.places import carried
 from cogwork.remote.answers import Anything, ErrorAnswer, RemoteResult, RemoteStatus, Standing, event_of, understood
 from cogwork.remote.sections import InstanceSection
 from cogwork.remote.server_events import messages
@@ -183,7 +184,8 @@ class Instance:
 
     def _headers(self) -> dict[str, str]:
         token = self._token()
-        return {"User-Agent": "cogwork", **({"Authorization": f"Bearer {token}"} if token else {})}
+        secret = {"Authorization": f"Bearer {token}"} if token else {}
+        return {"User-Agent": "cogwork", **secret, **carried()}
 
     def _token(self) -> str:
         given = self.section.token

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from cogwork.errors import EngineError
 from cogwork.server.answers import refuse
+from state.bearing import bearing
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -60,7 +61,8 @@ class Gate:
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            with bearing(request_id=request_id):
+                await self._app(scope, receive, sending)
         except Exception:
             LOG.exception("a request failed", extra={"request_id": request_id})
             if begun and not ended:
