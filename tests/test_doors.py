@@ -137,3 +137,11 @@ async def test_figures_are_told_to_whoever_shows_a_token_under_any_name(tmp_path
         assert figures.headers["content-type"].startswith("text/plain")
         assert "cogwork_executions_started_total" in figures.text
         assert (await client.get("/api/v1/executions", headers=scraper)).status_code == 403
+
+
+@pytest.mark.req("M9")
+async def test_tokens_are_not_guessed_without_end_where_people_sign_in(tmp_path: Path) -> None:
+    async with doors(tmp_path, limits={"strangers": 3}) as (_, client):
+        tried = [await client.post("/sign-in", data={"token": f"cw_{n}"}, headers=PAGE) for n in range(5)]
+        assert [each.status_code for each in tried] == [401, 401, 401, 429, 429]
+        assert (await client.get("/health/ready")).status_code == 200

@@ -41,8 +41,11 @@ class SigningIn:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or self._is_open(scope):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if self._is_open(scope):
+            await self._open_to_all(scope, receive, send)
             return
         doors = self._doors()
         try:
@@ -55,6 +58,18 @@ class SigningIn:
         scope["user"] = _user(principal)
         state["principal"] = principal
         state["acting"] = doors.acting(principal, _door(scope), state["request_id"])
+        await self._app(scope, receive, send)
+
+    async def _open_to_all(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve without a token; what is posted (a token to sign in with, an event from outside) is held to a rate by address."""
+        if scope["method"] == "POST":
+            limits = self._doors().settings.server.limits
+            most = limits.strangers if scope["path"].endswith("/sign-in") else limits.requests
+            try:
+                await self._hold(f"open:{most}:{_address(scope)}", most)
+            except EngineError as error:
+                await self._refused(error, scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
