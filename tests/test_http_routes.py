@@ -20,10 +20,10 @@ from cogwork.server.asgi import Application, application
 from cogwork.server.faults import STATUS, status_of
 from cogwork.settings import Settings
 from tests.apis import ASKING, DOUBLE, HOUSE, MANY
+from tests.asgi import BASE, client_of
 from tests.threads import until
 
 pytestmark = [pytest.mark.req("M10", "X3")]
-BASE = "http://127.0.0.1:4020"
 
 
 class Walk:
@@ -56,10 +56,8 @@ async def walk(tmp_path: Path) -> AsyncIterator[Walk]:
         server={"auth": "none", "limits": MANY},
     )
     made = application(settings)
-    async with made.api.router.lifespan_context(made.api):
-        transport = httpx2.ASGITransport(app=made, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url=BASE, timeout=60) as client:
-            yield Walk(made, client, made.api.openapi()["paths"])
+    async with client_of(made, timeout=60) as client:
+        yield Walk(made, client, made.api.openapi()["paths"])
 
 
 @pytest.mark.req("E6", "X9", "X10", "M7")

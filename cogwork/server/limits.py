@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from cogwork.sections import ServerLimits
 
+HEARD_OUT: Final = 4
+"""How many times the limit is read, and thrown away, so that whoever sends too much can still read why it is refused."""
 _STREAM: Final = b"text/event-stream"
 
 
@@ -51,19 +53,22 @@ class Limits:
         """
         most = self._limits.body_bytes
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > most:
+        if declared.isdigit() and int(declared) > HEARD_OUT * most:
             raise _large(most)
-        parts, size = list[bytes](), 0
-        while True:
+        parts, size, more = list[bytes](), 0, True
+        while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > most:
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+            if size <= most:
+                parts.append(message.get("body", b""))
+            elif size > HEARD_OUT * most:
                 raise _large(most)
-            if not message.get("more_body", False):
-                return b"".join(parts)
+        if size > most:
+            raise _large(most)
+        return b"".join(parts)
 
     async def _within(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Serve within the time for answers; a stream of events may go on for as long as it likes."""

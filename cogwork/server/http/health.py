@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from cogwork.errors import EngineError
 from cogwork.server.doors import doors_of
-from cogwork.server.http.forms import Caller, errors
+from cogwork.server.http.forms import Caller
 
 router = APIRouter(prefix="/health", tags=["health"])
 figures = APIRouter(tags=["health"])
@@ -17,7 +17,7 @@ OPEN = ("/health/live", "/health/ready")
 """The paths that need no token, and any host may name."""
 
 
-@figures.get("/metrics", response_class=PlainTextResponse, responses=errors())
+@figures.get("/metrics", include_in_schema=False)
 async def get_figures(acting: Caller) -> Response:
     """What this process has counted, and what the records and queues say, in the text that Prometheus reads."""
     from cogwork.observability.prometheus import CONTENT_TYPE, prometheus_text
