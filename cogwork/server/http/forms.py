@@ -143,7 +143,9 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def located(request: Request, route: str, id: str) -> str:
     """The path of what was made, for the header ``Location``."""
-    path: str = request.url_for(route, **{route.removeprefix("get_"): "-"}).path
+    # By the application's own routes: those of the scope are another one's where this one is mounted.
+    own = request.app.url_path_for(route, **{route.removeprefix("get_"): "-"})
+    path = f"{request.scope.get('root_path', '')}{own}"
     return path.removesuffix("-") + quote(id, safe="")
 
 
