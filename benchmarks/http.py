@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -79,6 +81,11 @@ async def http(settings: Settings) -> list[Table]:
     )
     memory = Table(name="http_memory", title="HTTP: memory of the server, MiB", columns=("while", "RSS", "<= 200 MiB"))
     cost.notes.append(f"load average {os.getloadavg()[0]:.1f} at the beginning, on {os.cpu_count()} processors")
+    loads = Table(
+        name="http_wrk",
+        title="HTTP: requests per second by wrk, 16 connections on 2 threads",
+        columns=("what", "while", "p50 ms", "p95 ms", "per second"),
+    )
     async with _served() as (client, pid):
         memory.rows.append(("idle", _resident(pid), verdict(_resident(pid) <= IDLE_MIB)))
         for spec in (HELD, MANY):
@@ -91,6 +98,13 @@ async def http(settings: Settings) -> list[Table]:
             ("status, 16 at once", "idle", *await _load(count, 16, lambda: client.get(f"/executions/{one}")))
         )
         cost.rows.append(("start, 16 at once", "idle", *await _load(count // 4, 16, lambda: _started(client, 0.0))))
+        if shutil.which("wrk") is None:
+            loads.notes.append("wrk is not installed")
+        else:
+            seconds = 2 if small else 10
+            loads.rows.append(("status", "idle", *await _wrk(f"{client.base_url}/executions/{one}", seconds)))
+            begin = {"workflow": "held", "input": {"seconds": 0.0}}
+            loads.rows.append(("start", "idle", *await _wrk(f"{client.base_url}/executions", seconds, begin)))
         settings.tell(f"http: events to {listeners}")
         events.rows.append(await _delivered(client, listeners))
         settings.tell(f"http: {running} running")
@@ -99,7 +113,7 @@ async def http(settings: Settings) -> list[Table]:
         what = f"{running} running"
         cost.rows.append(("status", what, *await _load(count, 1, lambda: client.get(f"/executions/{held[0]}"))))
         memory.rows.append((what, _resident(pid), "-"))
-    return [cost, events, memory]
+    return [cost, loads, events, memory]
 
 
 @contextmanager
@@ -165,6 +179,23 @@ async def _load(
     rate = count / (time.perf_counter() - begun)
     p95 = percentile(took, 0.95)
     return count, percentile(took, 0.5), p95, rate, verdict(p95 <= STATUS_MS) if at_once == 1 else "-"
+
+
+async def _wrk(url: str, seconds: int, body: Any = None) -> tuple[float, float, float]:
+    """p50 and p95 (ms) and requests per second; with a body they are POSTs of it. None of them may fail."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        if body is not None:
+            script.write(f"wrk.method = 'POST'\nwrk.body = [[{json.dumps(body)}]]\n")
+            script.write("wrk.headers['Content-Type'] = 'application/json'\n")
+        script.write("done = function(s, l) print(string.format('found %f %f %d', l:percentile(50), l:percentile(95),")
+        script.write(" s.errors.status + s.errors.connect + s.errors.timeout)) end\n")
+        script.flush()
+        command = ["wrk", "-t2", "-c16", f"-d{seconds}s", "-s", script.name, str(url)]
+        told = (await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)).stdout
+    p50, p95, wrong = next(line.split()[1:] for line in told.splitlines() if line.startswith("found"))
+    assert wrong == "0", told
+    rate = next(line.split()[1] for line in told.splitlines() if line.startswith("Requests/sec"))
+    return float(p50) / 1000, float(p95) / 1000, float(rate)
 
 
 async def _delivered(client: httpx2.AsyncClient, listeners: int) -> tuple[int, int, float, float, str]:

@@ -21,8 +21,10 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from cogwork.engine.worker import DRAIN_SECONDS
+from cogwork.errors import EngineError
 from cogwork.observability.catalogue import METRICS, NAMES
 from cogwork.observability.measured import BROKEN
+from cogwork.server.running import checked
 from cogwork.settings import Settings
 
 pytestmark = pytest.mark.req("M8", "M10")
@@ -152,6 +154,22 @@ def variables() -> Iterator[tuple[str, str]]:
     for path in (DEPLOY / "Containerfile", DEPLOY / "compose.yaml", *MANIFESTS):
         text = re.sub(r"^\s*#.*$", "", path.read_text(), flags=re.MULTILINE)
         yield from ((path.name, name) for name in re.findall(r"\bCOGWORK_[A-Z0-9_]+\b", text))
+
+
+def _named(hosts: str) -> Settings:
+    plain = re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", hosts.strip("'"))
+    return Settings(_env_file=None, server={"host": "0.0.0.0", "allowed_hosts": json.loads(plain)})  # type: ignore[call-arg]
+
+
+def test_the_server_starts_under_the_names_of_every_file_and_not_without() -> None:
+    config = yaml.safe_load((DEPLOY / "kubernetes" / "configmap.yaml").read_text())["data"]
+    image = re.search(r"COGWORK_SERVER__ALLOWED_HOSTS=('.*')", (DEPLOY / "Containerfile").read_text())
+    assert image is not None
+    name = "COGWORK_SERVER__ALLOWED_HOSTS"
+    for hosts in (compose()["services"]["server"]["environment"][name], config[name], image[1]):
+        checked(_named(hosts))
+    with pytest.raises(EngineError, match=r"allowed_hosts"):
+        checked(_named("[]"))
 
 
 def test_every_variable_that_is_set_is_a_setting() -> None:

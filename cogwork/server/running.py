@@ -71,7 +71,7 @@ def serve(settings: Settings, ready: Callable[[str, Application], None]) -> None
         EngineError: ``invalid_input`` for settings under which nobody should serve.
     """
     chosen = settings.server
-    _checked(settings)
+    checked(settings)
     configured(settings)
     application = Application(settings)
     secured: dict[str, Any] = {}
@@ -114,7 +114,12 @@ def _holder(clients: Mapping[str, str], certificate: Mapping[str, Any]) -> Princ
         return None
 
 
-def _checked(settings: Settings) -> None:
+def checked(settings: Settings) -> None:
+    """Go on only with settings under which a server is safe.
+
+    Raises:
+        EngineError: ``invalid_input``; it would be open to everybody, or answer under any name.
+    """
     chosen = settings.server
     if is_loopback(chosen.host):
         return
