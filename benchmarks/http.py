@@ -101,10 +101,10 @@ async def http(settings: Settings) -> list[Table]:
         if shutil.which("wrk") is None:
             loads.notes.append("wrk is not installed")
         else:
-            seconds = 2 if small else 10
-            loads.rows.append(("status", "idle", *await _wrk(f"{client.base_url}/executions/{one}", seconds)))
+            seconds, at = 2 if small else 10, str(client.base_url.join("executions"))
+            loads.rows.append(("status", "idle", *await _wrk(f"{at}/{one}", seconds)))
             begin = {"workflow": "held", "input": {"seconds": 0.0}}
-            loads.rows.append(("start", "idle", *await _wrk(f"{client.base_url}/executions", seconds, begin)))
+            loads.rows.append(("start", "idle", *await _wrk(at, seconds, begin)))
         settings.tell(f"http: events to {listeners}")
         events.rows.append(await _delivered(client, listeners))
         settings.tell(f"http: {running} running")

@@ -520,6 +520,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "test_library_laws.py::test_any_order_of_verbs_keeps_versions_and_labels",
     ),
     "E9": (
+        "test_benchmarks.py::test_http_tells_costs_events_and_memory_of_a_server",
         "test_engine_fleet.py::test_a_frozen_worker_loses_its_executions_and_writes_nothing_when_it_wakes",
         "test_engine_fleet.py::test_a_rolling_restart_strands_nothing",
         "test_engine_fleet.py::test_a_worker_that_is_asked_to_end_hands_its_executions_on_and_ends_at_once",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from benchmarks.__main__ import main
 from benchmarks.dags import chain, fan, layers, read
 from benchmarks.durable import durable
 from benchmarks.engine import Amounts, measured
+from benchmarks.figures import verdict
+from benchmarks.http import http
 from benchmarks.isolated import isolated
 from benchmarks.language import document
 from benchmarks.listing import FILTERS, listing
@@ -95,6 +98,16 @@ async def test_calls_of_tools_are_measured_through_a_graph_and_over_the_bare_cli
         (kind, abreast) for abreast in (1, 10, 50) for kind in ("function", "stdio", "http")
     ]
     assert all((row[-1] is None) == (row[0] == "function") for row in table.rows)
+
+
+@pytest.mark.req("E9")
+async def test_http_tells_costs_events_and_memory_of_a_server(settings: Settings) -> None:
+    cost, loads, events, memory = await http(replace(settings, repetitions=3))
+    assert [row[1] for row in cost.rows] == ["idle", "idle", "idle", "5 running"]
+    assert all(row[3] > 0 for row in cost.rows)
+    assert bool(loads.rows) != bool(loads.notes)
+    assert events.rows[0][0] == 10 and events.rows[0][-1] == verdict(True)
+    assert [row[0] for row in memory.rows] == ["idle", "5 running"]
 
 
 def test_the_command_prints_tables_and_writes_them_as_json(
