@@ -183,7 +183,7 @@ def _sqlite(path: Path, synchronous: str) -> sa.Engine:
     def connect() -> sqlite3.Connection:
         made = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            made.execute("PRAGMA journal_mode=WAL")
+            _log_ahead(made)
             made.execute(f"PRAGMA synchronous={synchronous}")
             made.execute("PRAGMA temp_store=MEMORY")
         except sqlite3.Error:
@@ -205,6 +205,19 @@ def _sqlite(path: Path, synchronous: str) -> sa.Engine:
             plain.execute("BEGIN")
 
     return engine
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Let the file have a write-ahead log; SQLite does not wait where another process does the same to a new file."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 def _postgres(url: str, connections: int) -> tuple[sa.Engine, str]:
