@@ -175,6 +175,9 @@ async def test_a_workflow_that_is_handed_in_is_checked_and_may_only_read(home: H
         assert "no generator" in error["message"]
         outside = {"cogwork": "v1", "name": "x", "nodes": {"a": {"use": "../../../../etc/hosts.yaml"}}}
         assert (await refused(talk, "execute_generated_workflow", {"workflow": outside}))["code"] == "invalid_input"
+        changed = {"workflow": PLAIN, "config_override": {"nodes": {"a": {"use": "../../etc/hosts.yaml"}}}}
+        error = await refused(talk, "execute_generated_workflow", changed)
+        assert error["code"] == "invalid_input" and "files are not read for callers" in error["message"]
     assert doors.written == 0
     async with client(home.server(Rules(allow_generated_writes=True))) as talk:
         assert (await called(talk, "execute_generated_workflow", {"workflow": WRITING}))["output"] == "written"

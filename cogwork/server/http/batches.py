@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from cogwork.server.http.execution_forms import BatchView, Reason, StartBatch
 from cogwork.server.http.executions import chosen
 from cogwork.server.http.forms import Caller, Key, errors, named
-from cogwork.server.http.sources import workflow_of
+from cogwork.server.sources import workflow_of
 from cogwork.workflow_engine import WorkflowEngine
 
 router = APIRouter(prefix="/batches", tags=["batches"])

@@ -9,7 +9,7 @@ from fastapi import Query
 from pydantic import Field, JsonValue
 
 from cogwork.server.http.forms import Form, Instant, Line, Moment, Name, Object, Prose, Tag, Text, View
-from cogwork.server.http.sources import Given
+from cogwork.server.sources import Given
 from graphs.language.spec import Label
 
 MOST_WAIT = 60

@@ -29,7 +29,7 @@ from cogwork.server.http.execution_forms import (
 from cogwork.server.http.explaining import explained
 from cogwork.server.http.forms import Caller, Cursor, Key, Limit, Name, errors, located, named
 from cogwork.server.http.rendering import GIVES, rendered
-from cogwork.server.http.sources import overrides_of, workflow_of
+from cogwork.server.sources import overrides_of, workflow_of
 from cogwork.workflow_engine import WorkflowEngine
 
 router = APIRouter(prefix="/executions", tags=["executions"])

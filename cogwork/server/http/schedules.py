@@ -26,7 +26,7 @@ from cogwork.server.http.forms import (
     named,
     plain,
 )
-from cogwork.server.http.sources import is_name
+from cogwork.server.sources import is_name
 from cogwork.workflow_engine import WorkflowEngine
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])

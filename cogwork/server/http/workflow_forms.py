@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from cogwork.server.http.forms import ONE_LINE, Form, Instant, Line, Name, Object, Problem, Prose, Tag, View
-from cogwork.server.http.sources import Spec
+from cogwork.server.sources import Spec
 
 Title = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=ONE_LINE)]
 Version = Annotated[int | str, Field(description="A version's number, or a label.")]

@@ -11,8 +11,8 @@ from cogwork.errors import EngineError
 from cogwork.library.entries import WorkflowRecord
 from cogwork.server.faults import problem_of
 from cogwork.server.http.forms import Caller, Cursor, Limit, Tag, Text, errors, located, named
-from cogwork.server.http.sources import refuse_paths, spec_of
 from cogwork.server.http.workflow_forms import Create, Deleted, Update, Validate, Validated, Workflows, WorkflowView
+from cogwork.server.sources import refuse_paths, spec_of
 from cogwork.workflow_engine import WorkflowEngine
 
 router = APIRouter(prefix="/workflows", tags=["workflows"])

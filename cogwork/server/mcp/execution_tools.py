@@ -27,6 +27,7 @@ from cogwork.server.mcp.options import options_of
 from cogwork.server.mcp.pursuing import Pursuit
 from cogwork.server.mcp.replies import plain, reply, result_uri, told_of
 from cogwork.server.mcp.specs import admitted, given, named
+from cogwork.server.sources import refuse_paths
 from state.values import Json
 
 
@@ -82,6 +83,7 @@ async def execute_generated_workflow(call: Call) -> Answer:
 
 async def _executed(call: Call, source: Any, asked: Running) -> Answer:
     patience = _patience(asked, call.door.rules.patience)
+    refuse_paths(asked.config_override)
     options = options_of(asked)
 
     async def begin() -> Pursuit:

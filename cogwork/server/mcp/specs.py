@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from cogwork.app import SUFFIXES
 from cogwork.errors import EngineError, not_found
 from cogwork.server.mcp.offers import effect_of
+from cogwork.server.sources import refuse_paths
 from cogwork.workflow_engine import WorkflowEngine
 from graphs.language.load import Workflow, load
 from state.values import UnfitValue, normalise
@@ -54,24 +54,8 @@ def given(source: Any) -> Workflow:
     except UnfitValue as err:
         raise EngineError("invalid_input", f"The workflow is no data: {err}") from err
     workflow = load(document, file="workflow")
-    for used in _used(normalise(json.loads(workflow.spec.model_dump_json(by_alias=True)))):
-        if used.startswith((".", "/", "~")) or "\\" in used:
-            raise EngineError(
-                "invalid_input", f"use: {used[:80]}: a workflow that is handed in uses others by name only"
-            )
+    refuse_paths(normalise(json.loads(workflow.spec.model_dump_json(by_alias=True))))
     return workflow
-
-
-def _used(value: Any) -> Iterator[str]:
-    """Every ``use:`` within a document."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if key == "use" and isinstance(inner, str):
-                yield inner
-            yield from _used(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _used(inner)
 
 
 async def admitted(engine: WorkflowEngine, workflow: Workflow, *, writes: bool) -> Workflow:

@@ -13,9 +13,9 @@ from starlette.responses import Response
 
 from cogwork.errors import EngineError
 from cogwork.server.faults import engine_error, status_of
-from cogwork.server.http.sources import spec_of
 from cogwork.server.pages.routing import asked, form_of, router
 from cogwork.server.pages.view import acting, moved, page
+from cogwork.server.sources import spec_of
 from graphs.analysis.picture import embedded, scene
 from state.errors import CogworkError, SpecError
 from state.problems import Problem
